@@ -5,6 +5,7 @@
 //! Start at [`core`], which says what one step of the bus is.
 
 pub mod codec;
+pub mod core;
 pub mod document;
 pub mod envelope;
 pub mod limits;
@@ -13,3 +14,4 @@ pub mod outcome;
 pub mod position;
 pub mod record;
 pub mod retry;
+pub mod state;

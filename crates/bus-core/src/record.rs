@@ -26,11 +26,11 @@ pub struct Key {
 }
 
 impl Key {
-    fn write(self, w: &mut Writer) {
+    pub(crate) fn write(self, w: &mut Writer) {
         w.u64(self.sequence);
         w.u16(self.index);
     }
-    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { sequence: r.u64()?, index: r.u16()? })
     }
 }
@@ -197,6 +197,8 @@ pub enum Record<'a> {
     Enqueue {
         /// Which delivery.
         delivery: Key,
+        /// Version of its target.
+        version: u32,
         /// The queue's number.
         queue: u32,
     },
@@ -308,7 +310,7 @@ fn read_list<'a, T>(
     (0..count).map(|_| one(r)).collect()
 }
 
-fn write_exhausted(w: &mut Writer, exhausted: Option<Exhausted>) {
+pub(crate) fn write_exhausted(w: &mut Writer, exhausted: Option<Exhausted>) {
     w.u8(match exhausted {
         None => 0,
         Some(Exhausted::Attempts) => 1,
@@ -316,7 +318,7 @@ fn write_exhausted(w: &mut Writer, exhausted: Option<Exhausted>) {
     });
 }
 
-fn read_exhausted(r: &mut Reader<'_>) -> Result<Option<Exhausted>, DecodeError> {
+pub(crate) fn read_exhausted(r: &mut Reader<'_>) -> Result<Option<Exhausted>, DecodeError> {
     Ok(match r.u8()? {
         0 => None,
         1 => Some(Exhausted::Attempts),
@@ -407,9 +409,10 @@ impl<'a> Record<'a> {
                 w.bytes(letter.body);
                 letter.event.write(&mut w);
             }
-            Self::Enqueue { delivery, queue } => {
+            Self::Enqueue { delivery, version, queue } => {
                 begin(6);
                 delivery.write(&mut w);
+                w.u32(*version);
                 w.u32(*queue);
             }
             Self::Redrive { queue, message, version } => {
@@ -550,7 +553,7 @@ impl<'a> Record<'a> {
                 body: r.bytes()?,
                 event: Event::read(&mut r)?,
             }),
-            6 => Self::Enqueue { delivery: Key::read(&mut r)?, queue: r.u32()? },
+            6 => Self::Enqueue { delivery: Key::read(&mut r)?, version: r.u32()?, queue: r.u32()? },
             7 => Self::Redrive { queue: r.u32()?, message: Key::read(&mut r)?, version: r.u32()? },
             8 => Self::Send {
                 queue: r.u32()?,
@@ -647,7 +650,7 @@ mod tests {
                 body: b"",
                 event,
             }),
-            Record::Enqueue { delivery: key, queue: 1 },
+            Record::Enqueue { delivery: key, version: 5, queue: 1 },
             Record::Redrive { queue: 1, message: key, version: 3 },
             Record::Send {
                 queue: 1,

@@ -1,0 +1,585 @@
+//! The core: one step of the bus.
+//!
+//! [`Core::step`] takes a moment and an input, appends what must survive, applies it to the state, and
+//! says what is to happen outside. It does no I/O and never waits; HTTP, targets, timers and the disk are
+//! shells that talk to it. A record is applied when it is appended, but what leaves the core waits in
+//! `held` until the records that it rests on are durable ([`Input::Synced`]). Only outcomes and receives are
+//! not waited for: after a crash they cost a duplicate, never a loss.
+//!
+//! Callers are known by request numbers, never by channels, so that a simulation can play them.
+//! Rooms beside this file: [`control`] changes documents, [`dispatch`] decides what is attempted and what
+//! follows, [`receive`] serves the queues.
+
+mod control;
+mod dispatch;
+mod receive;
+
+pub use control::{Control, Refusal, TargetRefusal};
+pub use dispatch::{Attempt, Attempted};
+pub use receive::{Given, Handle, HandleRefusal, Receive};
+
+use crate::limits::{PURGE_INTERVAL_MS, RETIRE_MS};
+use crate::name::QueueName;
+use crate::outcome::Failure;
+use crate::record::{Key, Place, Record};
+use crate::state::{Arrival, Now, RuleKey, State};
+use receive::Waiters;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+/// Number of a caller's request, given by the shell, never reused in one life.
+pub type RequestNumber = u64;
+
+/// The journal as the core sees it. Filled in by the floor above.
+pub trait Append {
+    /// Adds records to the group that is forming: `(index key, bytes)`. Not yet durable.
+    /// `reserve` may use the room that is kept for outcomes and deletes.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing was added.
+    fn append(&mut self, now: Now, records: &[(Option<u128>, &[u8])], reserve: bool) -> Result<(u64, Vec<Place>), Full>;
+}
+
+/// The journal takes nothing more now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the journal has no room")]
+pub struct Full;
+
+/// What the operator may set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Queue for what targets without one give up; none = such deliveries expire.
+    pub default_dlq: Option<QueueName>,
+    /// How long deliveries of a vanished target wait for it, in milliseconds.
+    pub retire_ms: u64,
+    /// Pause between two purges of a queue, in milliseconds; 0 = none.
+    pub purge_interval_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_dlq: QueueName::parse("busbar-dead-letters").ok(),
+            retire_ms: RETIRE_MS,
+            purge_interval_ms: PURGE_INTERVAL_MS,
+        }
+    }
+}
+
+/// A call that is to be answered the same way when it is repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Hash of the caller and its key.
+    pub key: u128,
+    /// Hash of the body.
+    pub body: u64,
+    /// What the answer's ids are made from.
+    pub seed: u128,
+    /// What the door needs besides.
+    pub rest: Vec<u8>,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input {
+    /// Events to keep, with their deliveries.
+    Put {
+        /// Whom to answer.
+        request: RequestNumber,
+        /// Encoded [`Record::Event`]s and their index keys.
+        events: Vec<(u128, Vec<u8>)>,
+        /// To be answered the same way when repeated.
+        idempotency: Option<Idempotency>,
+        /// Running clock when the rule set that matched them was taken.
+        matched_running: u64,
+    },
+    /// Messages to keep: encoded [`Record::Send`]s made by [`Record::encode`] with queue number 0.
+    Send {
+        /// Whom to answer.
+        request: RequestNumber,
+        /// The queue's number.
+        queue: u32,
+        /// Encoded records.
+        messages: Vec<Vec<u8>>,
+        /// To be answered the same way when repeated.
+        idempotency: Option<Idempotency>,
+    },
+    /// Messages to hand out.
+    Receive {
+        /// Whom to answer.
+        request: RequestNumber,
+        /// What is asked.
+        receive: Receive,
+    },
+    /// Messages that are done with.
+    Delete {
+        /// Whom to answer.
+        request: RequestNumber,
+        /// The queue's number.
+        queue: u32,
+        /// What their receives gave.
+        handles: Vec<Handle>,
+    },
+    /// Messages to hide longer or show again.
+    Visibility {
+        /// Whom to answer.
+        request: RequestNumber,
+        /// The queue's number.
+        queue: u32,
+        /// What their receives gave, and seconds from now; `None` = the queue's own.
+        handles: Vec<(Handle, Option<u64>)>,
+    },
+    /// An answer with messages could not be sent: give them back.
+    Return {
+        /// The queue's number.
+        queue: u32,
+        /// What it held.
+        handles: Vec<Handle>,
+    },
+    /// The caller of a waiting receive went away.
+    Gone {
+        /// Which.
+        request: RequestNumber,
+    },
+    /// A change of documents.
+    Control {
+        /// Whom to answer.
+        request: RequestNumber,
+        /// What is asked.
+        control: Control,
+    },
+    /// Dead letters to bring back to the target of their rule.
+    Redrive {
+        /// Whom to answer.
+        request: RequestNumber,
+        /// The dead-letter queue's number.
+        queue: u32,
+        /// Which, with bus, rule and target id.
+        letters: Vec<(Key, crate::name::BusName, crate::name::RuleName, crate::name::TargetId)>,
+    },
+    /// What an attempt came to.
+    Attempted(Attempted),
+    /// Every record up to here is durable.
+    Synced(u64),
+    /// Time has passed.
+    Tick,
+}
+
+/// What a caller is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Stored; the first record's number.
+    Stored(u64),
+    /// It was stored before: make the first answer again.
+    Kept {
+        /// What its ids are made from.
+        seed: u128,
+        /// What the door needs besides.
+        rest: Box<[u8]>,
+    },
+    /// The same key with another body.
+    KeptDiffers,
+    /// The rule set that matched is too old: match again.
+    MatchAgain,
+    /// The journal has no room; nothing was stored.
+    Unavailable,
+    /// Messages handed out; none when the wait is over.
+    Messages(Vec<Given>),
+    /// One verdict for each handle, in order.
+    Handles(Vec<Result<(), HandleRefusal>>),
+    /// Documents changed.
+    Done,
+    /// Documents changed but for these targets, by id.
+    Targets(Vec<(String, TargetRefusal)>),
+    /// Nothing was changed.
+    Refused(Refusal),
+    /// Dead letters brought back; the rest have no target any more.
+    Redriven(usize),
+}
+
+/// What is to happen outside.
+#[derive(Debug)]
+pub enum Effect {
+    /// Tell a caller.
+    Answer(RequestNumber, Answer),
+    /// Make an attempt and tell its outcome.
+    Attempt(Box<Attempt>),
+    /// Publish a rule set in which these rules are as the state has them. Comes before the answer.
+    Rules(Vec<RuleKey>),
+    /// Tell the operator that a delivery ended with no dead letter (I5).
+    Expired {
+        /// The event's id.
+        event: String,
+        /// Bus, rule and target id.
+        target: String,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Timer {
+    Backlog(u32),
+    Queue(u32),
+    Sweep,
+}
+
+/// Pause between two sweeps of what time has made useless, in milliseconds.
+const SWEEP_MS: u64 = 5_000;
+
+/// The owner of the state.
+#[derive(Debug)]
+pub struct Core {
+    state: State,
+    settings: Settings,
+    random: Random,
+    synced: u64,
+    appended: u64,
+    unclean_until: u64,
+    started_running: u64,
+    held: VecDeque<(u64, Effect)>,
+    out: Vec<Effect>,
+    timers: BTreeSet<(u64, Timer)>,
+    timer_of: HashMap<Timer, u64>,
+    ready: BTreeSet<u32>,
+    pumped: u32,
+    outbound: usize,
+    others: usize,
+    woken: BTreeSet<u32>,
+    waiters: Waiters,
+    receives: u64,
+}
+
+impl Core {
+    /// Begins a life on a state that has been read back: its start record is appended, and nothing may be
+    /// served before that is durable. `seed` drives jitter; `secret` is used if the journal has none yet.
+    ///
+    /// # Errors
+    /// [`Full`] if not even the start fits.
+    pub fn start(
+        mut state: State,
+        settings: Settings,
+        now: Now,
+        seed: u64,
+        secret: [u8; 32],
+        journal: &mut dyn Append,
+    ) -> Result<Self, Full> {
+        let clean = state.stopped_clean;
+        state.start(now);
+        let number = state.start_number + 1;
+        let secret = if number == 1 { secret } else { state.secret };
+        let mut core = Self {
+            state,
+            settings,
+            random: Random(seed),
+            synced: 0,
+            appended: 0,
+            unclean_until: if clean { 0 } else { now.running_ms + crate::limits::RECEIVE_SYNC_AFTER_CRASH_MS },
+            started_running: now.running_ms,
+            held: VecDeque::new(),
+            out: Vec::new(),
+            timers: BTreeSet::new(),
+            timer_of: HashMap::new(),
+            ready: BTreeSet::new(),
+            pumped: 0,
+            outbound: 0,
+            others: 0,
+            woken: BTreeSet::new(),
+            waiters: Waiters::default(),
+            receives: 0,
+        };
+        core.record(now, &[(None, Record::Start { number, secret })], true, journal)?;
+        core.ready = core.state.backlogs().filter(|b| !b.is_empty()).map(|b| b.number).collect();
+        core.set_timer(Timer::Sweep, now.running_ms + SWEEP_MS);
+        Ok(core)
+    }
+
+    /// The state, to be read.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The newest record that was appended: what is read from the state rests on it.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    /// Whether something waits for a sync.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// When the next input is due at the latest, on the running clock.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<u64> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.waiters.next_deadline()).min()
+    }
+
+    /// Attempts being made, all targets.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.outbound + self.others
+    }
+
+    /// The clean end of a life. All that was appended is durable once this record is.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn stop(&mut self, now: Now, journal: &mut dyn Append) -> Result<u64, Full> {
+        self.record(now, &[(None, Record::Stop)], true, journal)?;
+        Ok(self.appended)
+    }
+
+    /// Answers every waiting receive with nothing: the server stops.
+    pub fn release_waiters(&mut self) -> Vec<Effect> {
+        for request in self.waiters.drain() {
+            self.out.push(Effect::Answer(request, Answer::Messages(Vec::new())));
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// One step of the bus.
+    pub fn step(&mut self, now: Now, input: Input, journal: &mut dyn Append) -> Vec<Effect> {
+        match input {
+            Input::Put { request, events, idempotency, matched_running } => {
+                self.put(now, request, &events, idempotency, matched_running, journal);
+            }
+            Input::Send { request, queue, messages, idempotency } => {
+                self.send(now, request, queue, messages, idempotency, journal);
+            }
+            Input::Receive { request, receive } => self.receive(now, request, receive, journal),
+            Input::Delete { request, queue, handles } => self.delete(now, request, queue, &handles, journal),
+            Input::Visibility { request, queue, handles } => self.visibility(now, request, queue, &handles, journal),
+            Input::Return { queue, handles } => self.give_back(now, queue, &handles, journal),
+            Input::Gone { request } => self.waiters.remove(request),
+            Input::Control { request, control } => self.control(now, request, control, journal),
+            Input::Redrive { request, queue, letters } => self.redrive(now, request, queue, &letters, journal),
+            Input::Attempted(attempted) => self.attempted(now, attempted, journal),
+            Input::Synced(sequence) => self.synced(sequence),
+            Input::Tick => {}
+        }
+        self.timers(now, journal);
+        self.serve_waiters(now, journal);
+        self.pump(now);
+        std::mem::take(&mut self.out)
+    }
+
+    fn put(
+        &mut self,
+        now: Now,
+        request: RequestNumber,
+        events: &[(u128, Vec<u8>)],
+        idempotency: Option<Idempotency>,
+        matched_running: u64,
+        journal: &mut dyn Append,
+    ) {
+        if self.answer_kept(request, idempotency.as_ref()) {
+            return;
+        }
+        if now.running_ms.saturating_sub(matched_running) >= crate::limits::VERSION_LINGER_MS {
+            self.out.push(Effect::Answer(request, Answer::MatchAgain));
+            return;
+        }
+        let kept = idempotency.map(kept_record);
+        let mut records: Vec<(Option<u128>, &[u8])> = events.iter().map(|(key, bytes)| (Some(*key), bytes.as_slice())).collect();
+        records.extend(kept.as_deref().map(|bytes| (None, bytes)));
+        self.store(now, request, &records, journal);
+    }
+
+    fn send(
+        &mut self,
+        now: Now,
+        request: RequestNumber,
+        queue: u32,
+        messages: Vec<Vec<u8>>,
+        idempotency: Option<Idempotency>,
+        journal: &mut dyn Append,
+    ) {
+        if self.answer_kept(request, idempotency.as_ref()) {
+            return;
+        }
+        match self.state.queue_by_number(queue) {
+            None => return self.refuse(request, Refusal::NoQueue),
+            Some(state) if state.is_full() => return self.refuse(request, Refusal::QueueFull),
+            Some(_) => {}
+        }
+        let kept = idempotency.map(|call| kept_record(Idempotency { seed: u128::from(self.appended + 1), ..call }));
+        let mut records: Vec<(Option<u128>, &[u8])> = messages.iter().map(|bytes| (None, bytes.as_slice())).collect();
+        records.extend(kept.as_deref().map(|bytes| (None, bytes)));
+        self.store(now, request, &records, journal);
+    }
+
+    fn store(&mut self, now: Now, request: RequestNumber, records: &[(Option<u128>, &[u8])], journal: &mut dyn Append) {
+        let answer = match self.append(now, records, false, journal) {
+            Ok(first) => Answer::Stored(first),
+            Err(Full) => Answer::Unavailable,
+        };
+        self.answer(request, answer);
+    }
+
+    fn answer_kept(&mut self, request: RequestNumber, call: Option<&Idempotency>) -> bool {
+        let Some((call, kept)) = call.and_then(|call| Some((call, self.state.kept(call.key)?))) else { return false };
+        let answer = if kept.body == call.body {
+            Answer::Kept { seed: kept.seed, rest: kept.rest.clone() }
+        } else {
+            Answer::KeptDiffers
+        };
+        let after = kept.sequence;
+        self.hold(after, Effect::Answer(request, answer));
+        true
+    }
+
+    /// Appends encoded records and applies them. Returns the first one's number.
+    fn append(
+        &mut self,
+        now: Now,
+        records: &[(Option<u128>, &[u8])],
+        reserve: bool,
+        journal: &mut dyn Append,
+    ) -> Result<u64, Full> {
+        if records.is_empty() {
+            return Ok(self.appended + 1);
+        }
+        let (first, places) = journal.append(now, records, reserve)?;
+        assert!(self.appended < first);
+        assert_eq!(places.len(), records.len());
+        for (n, ((_, bytes), place)) in records.iter().zip(places).enumerate() {
+            let record = Record::decode(bytes).expect("the bus reads what it has just written");
+            self.state.apply(now, first + n as u64, place, &record);
+        }
+        self.appended = first + records.len() as u64 - 1;
+        self.after_change();
+        Ok(first)
+    }
+
+    fn record(
+        &mut self,
+        now: Now,
+        records: &[(Option<u128>, Record<'_>)],
+        reserve: bool,
+        journal: &mut dyn Append,
+    ) -> Result<u64, Full> {
+        let encoded: Vec<(Option<u128>, Vec<u8>)> = records.iter().map(|(key, record)| (*key, record.encode())).collect();
+        let records: Vec<(Option<u128>, &[u8])> = encoded.iter().map(|(key, bytes)| (*key, bytes.as_slice())).collect();
+        self.append(now, &records, reserve, journal)
+    }
+
+    fn after_change(&mut self) {
+        let changed = std::mem::take(&mut self.state.changed_rules);
+        if !changed.is_empty() {
+            self.hold(self.appended, Effect::Rules(changed));
+        }
+    }
+
+    /// Lets `effect` leave once record `after` is durable.
+    fn hold(&mut self, after: u64, effect: Effect) {
+        if after <= self.synced && self.held.is_empty() {
+            self.out.push(effect);
+        } else {
+            // A kept answer may rest on an older record than the newest held one: it waits behind it.
+            let after = self.held.back().map_or(after, |(newest, _)| after.max(*newest));
+            self.held.push_back((after, effect));
+        }
+    }
+
+    fn answer(&mut self, request: RequestNumber, answer: Answer) {
+        self.hold(self.appended, Effect::Answer(request, answer));
+    }
+
+    fn refuse(&mut self, request: RequestNumber, refusal: Refusal) {
+        // A refusal rests on what the state says, and that may not be durable yet.
+        self.answer(request, Answer::Refused(refusal));
+    }
+
+    fn synced(&mut self, sequence: u64) {
+        assert!(self.synced <= sequence);
+        self.synced = sequence;
+        while self.held.front().is_some_and(|(after, _)| *after <= sequence) {
+            self.out.extend(self.held.pop_front().map(|(_, effect)| effect));
+        }
+        while let Some((at, arrival)) = self.state.arrivals.front().copied() {
+            if at > sequence {
+                break;
+            }
+            self.state.arrivals.pop_front();
+            match arrival {
+                Arrival::Queue(number) => drop(self.woken.insert(number)),
+                Arrival::Backlog(number) => drop(self.ready.insert(number)),
+            }
+        }
+    }
+
+    fn set_timer(&mut self, timer: Timer, at: u64) {
+        match self.timer_of.get(&timer) {
+            Some(old) if *old <= at => return,
+            Some(old) => drop(self.timers.remove(&(*old, timer))),
+            None => {}
+        }
+        self.timer_of.insert(timer, at);
+        self.timers.insert((at, timer));
+    }
+
+    fn timers(&mut self, now: Now, journal: &mut dyn Append) {
+        while let Some((at, timer)) = self.timers.first().copied() {
+            if at > now.running_ms {
+                break;
+            }
+            self.timers.pop_first();
+            self.timer_of.remove(&timer);
+            match timer {
+                Timer::Backlog(number) => drop(self.ready.insert(number)),
+                Timer::Queue(number) => drop(self.woken.insert(number)),
+                Timer::Sweep => {
+                    self.state.sweep(now.running_ms);
+                    self.expire_messages(now, journal);
+                    self.set_timer(Timer::Sweep, now.running_ms + SWEEP_MS);
+                }
+            }
+        }
+    }
+}
+
+fn kept_record(call: Idempotency) -> Vec<u8> {
+    Record::Kept { key: call.key, body: call.body, seed: call.seed, rest: &call.rest }.encode()
+}
+
+/// SplitMix64: jitter needs to be spread, not secret, and a seed must repeat it.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// Ids of messages are made from where they stand: UUID version 4 in form.
+#[must_use]
+pub fn message_id(secret: &[u8; 32], key: Key) -> uuid::Uuid {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::new()
+        .chain_update(b"message\0")
+        .chain_update(secret)
+        .chain_update(key.sequence.to_be_bytes())
+        .chain_update(key.index.to_be_bytes())
+        .finalize();
+    let bytes: [u8; 16] = hash[..16].try_into().expect("a SHA-256 has 32 bytes");
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// Id of event number `n` of a call: a repeated answer makes the same ones from the same seed.
+#[must_use]
+pub fn event_id(seed: u128, n: usize) -> uuid::Uuid {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::new().chain_update(b"id\0").chain_update(seed.to_be_bytes()).chain_update((n as u64).to_be_bytes()).finalize();
+    let bytes: [u8; 16] = hash[..16].try_into().expect("a SHA-256 has 32 bytes");
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
