@@ -1,1 +1,3 @@
 //! rule-engine
+
+pub mod shape;
