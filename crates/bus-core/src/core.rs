@@ -36,13 +36,27 @@ pub trait Append {
     ///
     /// # Errors
     /// [`Full`]; nothing was added.
-    fn append(&mut self, now: Now, records: &[(Option<u128>, &[u8])], reserve: bool) -> Result<(u64, Vec<Place>), Full>;
+    fn append(
+        &mut self,
+        now: Now,
+        records: &[(Option<u128>, &[u8])],
+        reserve: bool,
+    ) -> Result<(u64, Vec<Place>), Full>;
+
+    /// The number that the next record gets.
+    fn next(&self) -> u64;
 }
 
 /// The journal takes nothing more now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the journal has no room")]
-pub struct Full;
+pub enum Full {
+    /// The group or the next segment is not ready: the same call again in a moment.
+    #[error("the journal is busy")]
+    Busy,
+    /// No room on the disk.
+    #[error("the journal has no room")]
+    Disk,
+}
 
 /// What the operator may set.
 #[derive(Debug, Clone)]
@@ -92,13 +106,13 @@ pub enum Input {
         /// Running clock when the rule set that matched them was taken.
         matched_running: u64,
     },
-    /// Messages to keep: encoded [`Record::Send`]s made by [`Record::encode`] with queue number 0.
+    /// Messages to keep.
     Send {
         /// Whom to answer.
         request: RequestNumber,
         /// The queue's number.
         queue: u32,
-        /// Encoded records.
+        /// Encoded [`Record::Send`]s of that queue.
         messages: Vec<Vec<u8>>,
         /// To be answered the same way when repeated.
         idempotency: Option<Idempotency>,
@@ -154,7 +168,12 @@ pub enum Input {
         /// The dead-letter queue's number.
         queue: u32,
         /// Which, with bus, rule and target id.
-        letters: Vec<(Key, crate::name::BusName, crate::name::RuleName, crate::name::TargetId)>,
+        letters: Vec<(
+            Key,
+            crate::name::BusName,
+            crate::name::RuleName,
+            crate::name::TargetId,
+        )>,
     },
     /// What an attempt came to.
     Attempted(Attempted),
@@ -165,7 +184,7 @@ pub enum Input {
 }
 
 /// What a caller is told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum Answer {
     /// Stored; the first record's number.
     Stored(u64),
@@ -182,6 +201,8 @@ pub enum Answer {
     MatchAgain,
     /// The journal has no room; nothing was stored.
     Unavailable,
+    /// The journal is busy; nothing was stored. The same input again in a moment.
+    Again(Box<Input>),
     /// Messages handed out; none when the wait is over.
     Messages(Vec<Given>),
     /// One verdict for each handle, in order.
@@ -273,7 +294,11 @@ impl Core {
             random: Random(seed),
             synced: 0,
             appended: 0,
-            unclean_until: if clean { 0 } else { now.running_ms + crate::limits::RECEIVE_SYNC_AFTER_CRASH_MS },
+            unclean_until: if clean {
+                0
+            } else {
+                now.running_ms + crate::limits::RECEIVE_SYNC_AFTER_CRASH_MS
+            },
             started_running: now.running_ms,
             held: VecDeque::new(),
             out: Vec::new(),
@@ -287,8 +312,18 @@ impl Core {
             waiters: Waiters::default(),
             receives: 0,
         };
-        core.record(now, &[(None, Record::Start { number, secret })], true, journal)?;
-        core.ready = core.state.backlogs().filter(|b| !b.is_empty()).map(|b| b.number).collect();
+        core.record(
+            now,
+            &[(None, Record::Start { number, secret })],
+            true,
+            journal,
+        )?;
+        core.ready = core
+            .state
+            .backlogs()
+            .filter(|b| !b.is_empty())
+            .map(|b| b.number)
+            .collect();
         core.set_timer(Timer::Sweep, now.running_ms + SWEEP_MS);
         Ok(core)
     }
@@ -336,7 +371,8 @@ impl Core {
     /// Answers every waiting receive with nothing: the server stops.
     pub fn release_waiters(&mut self) -> Vec<Effect> {
         for request in self.waiters.drain() {
-            self.out.push(Effect::Answer(request, Answer::Messages(Vec::new())));
+            self.out
+                .push(Effect::Answer(request, Answer::Messages(Vec::new())));
         }
         std::mem::take(&mut self.out)
     }
@@ -344,19 +380,41 @@ impl Core {
     /// One step of the bus.
     pub fn step(&mut self, now: Now, input: Input, journal: &mut dyn Append) -> Vec<Effect> {
         match input {
-            Input::Put { request, events, idempotency, matched_running } => {
-                self.put(now, request, &events, idempotency, matched_running, journal);
+            Input::Put {
+                request,
+                events,
+                idempotency,
+                matched_running,
+            } => {
+                self.put(now, request, events, idempotency, matched_running, journal);
             }
-            Input::Send { request, queue, messages, idempotency } => {
+            Input::Send {
+                request,
+                queue,
+                messages,
+                idempotency,
+            } => {
                 self.send(now, request, queue, messages, idempotency, journal);
             }
             Input::Receive { request, receive } => self.receive(now, request, receive, journal),
-            Input::Delete { request, queue, handles } => self.delete(now, request, queue, &handles, journal),
-            Input::Visibility { request, queue, handles } => self.visibility(now, request, queue, &handles, journal),
+            Input::Delete {
+                request,
+                queue,
+                handles,
+            } => self.delete(now, request, queue, &handles, journal),
+            Input::Visibility {
+                request,
+                queue,
+                handles,
+            } => self.visibility(now, request, queue, &handles, journal),
             Input::Return { queue, handles } => self.give_back(now, queue, &handles, journal),
             Input::Gone { request } => self.waiters.remove(request),
             Input::Control { request, control } => self.control(now, request, control, journal),
-            Input::Redrive { request, queue, letters } => self.redrive(now, request, queue, &letters, journal),
+            Input::Redrive {
+                request,
+                queue,
+                letters,
+            } => self.redrive(now, request, queue, &letters, journal),
             Input::Attempted(attempted) => self.attempted(now, attempted, journal),
             Input::Synced(sequence) => self.synced(sequence),
             Input::Tick => {}
@@ -371,7 +429,7 @@ impl Core {
         &mut self,
         now: Now,
         request: RequestNumber,
-        events: &[(u128, Vec<u8>)],
+        events: Vec<(u128, Vec<u8>)>,
         idempotency: Option<Idempotency>,
         matched_running: u64,
         journal: &mut dyn Append,
@@ -383,10 +441,26 @@ impl Core {
             self.out.push(Effect::Answer(request, Answer::MatchAgain));
             return;
         }
-        let kept = idempotency.map(kept_record);
-        let mut records: Vec<(Option<u128>, &[u8])> = events.iter().map(|(key, bytes)| (Some(*key), bytes.as_slice())).collect();
+        let kept = idempotency.as_ref().map(kept_record);
+        let mut records: Vec<(Option<u128>, &[u8])> = events
+            .iter()
+            .map(|(key, bytes)| (Some(*key), bytes.as_slice()))
+            .collect();
         records.extend(kept.as_deref().map(|bytes| (None, bytes)));
-        self.store(now, request, &records, journal);
+        let answer = match self.append(now, &records, false, journal) {
+            Ok(first) => Answer::Stored(first),
+            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Busy) => {
+                drop(records);
+                Answer::Again(Box::new(Input::Put {
+                    request,
+                    events,
+                    idempotency,
+                    matched_running,
+                }))
+            }
+        };
+        self.answer(request, answer);
     }
 
     fn send(
@@ -406,24 +480,48 @@ impl Core {
             Some(state) if state.is_full() => return self.refuse(request, Refusal::QueueFull),
             Some(_) => {}
         }
-        let kept = idempotency.map(|call| kept_record(Idempotency { seed: u128::from(self.appended + 1), ..call }));
-        let mut records: Vec<(Option<u128>, &[u8])> = messages.iter().map(|bytes| (None, bytes.as_slice())).collect();
+        // The ids of the answer are made from where the messages stand.
+        let seed = u128::from(journal.next());
+        let kept = idempotency.as_ref().map(|call| {
+            kept_record(&Idempotency {
+                seed,
+                ..call.clone()
+            })
+        });
+        let mut records: Vec<(Option<u128>, &[u8])> = messages
+            .iter()
+            .map(|bytes| (None, bytes.as_slice()))
+            .collect();
         records.extend(kept.as_deref().map(|bytes| (None, bytes)));
-        self.store(now, request, &records, journal);
-    }
-
-    fn store(&mut self, now: Now, request: RequestNumber, records: &[(Option<u128>, &[u8])], journal: &mut dyn Append) {
-        let answer = match self.append(now, records, false, journal) {
-            Ok(first) => Answer::Stored(first),
-            Err(Full) => Answer::Unavailable,
+        let answer = match self.append(now, &records, false, journal) {
+            Ok(first) => {
+                assert_eq!(u128::from(first), seed);
+                Answer::Stored(first)
+            }
+            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Busy) => {
+                drop(records);
+                Answer::Again(Box::new(Input::Send {
+                    request,
+                    queue,
+                    messages,
+                    idempotency,
+                }))
+            }
         };
         self.answer(request, answer);
     }
 
     fn answer_kept(&mut self, request: RequestNumber, call: Option<&Idempotency>) -> bool {
-        let Some((call, kept)) = call.and_then(|call| Some((call, self.state.kept(call.key)?))) else { return false };
+        let Some((call, kept)) = call.and_then(|call| Some((call, self.state.kept(call.key)?)))
+        else {
+            return false;
+        };
         let answer = if kept.body == call.body {
-            Answer::Kept { seed: kept.seed, rest: kept.rest.clone() }
+            Answer::Kept {
+                seed: kept.seed,
+                rest: kept.rest.clone(),
+            }
         } else {
             Answer::KeptDiffers
         };
@@ -462,8 +560,14 @@ impl Core {
         reserve: bool,
         journal: &mut dyn Append,
     ) -> Result<u64, Full> {
-        let encoded: Vec<(Option<u128>, Vec<u8>)> = records.iter().map(|(key, record)| (*key, record.encode())).collect();
-        let records: Vec<(Option<u128>, &[u8])> = encoded.iter().map(|(key, bytes)| (*key, bytes.as_slice())).collect();
+        let encoded: Vec<(Option<u128>, Vec<u8>)> = records
+            .iter()
+            .map(|(key, record)| (*key, record.encode()))
+            .collect();
+        let records: Vec<(Option<u128>, &[u8])> = encoded
+            .iter()
+            .map(|(key, bytes)| (*key, bytes.as_slice()))
+            .collect();
         self.append(now, &records, reserve, journal)
     }
 
@@ -480,7 +584,10 @@ impl Core {
             self.out.push(effect);
         } else {
             // A kept answer may rest on an older record than the newest held one: it waits behind it.
-            let after = self.held.back().map_or(after, |(newest, _)| after.max(*newest));
+            let after = self
+                .held
+                .back()
+                .map_or(after, |(newest, _)| after.max(*newest));
             self.held.push_back((after, effect));
         }
     }
@@ -497,8 +604,13 @@ impl Core {
     fn synced(&mut self, sequence: u64) {
         assert!(self.synced <= sequence);
         self.synced = sequence;
-        while self.held.front().is_some_and(|(after, _)| *after <= sequence) {
-            self.out.extend(self.held.pop_front().map(|(_, effect)| effect));
+        while self
+            .held
+            .front()
+            .is_some_and(|(after, _)| *after <= sequence)
+        {
+            self.out
+                .extend(self.held.pop_front().map(|(_, effect)| effect));
         }
         while let Some((at, arrival)) = self.state.arrivals.front().copied() {
             if at > sequence {
@@ -542,8 +654,14 @@ impl Core {
     }
 }
 
-fn kept_record(call: Idempotency) -> Vec<u8> {
-    Record::Kept { key: call.key, body: call.body, seed: call.seed, rest: &call.rest }.encode()
+fn kept_record(call: &Idempotency) -> Vec<u8> {
+    Record::Kept {
+        key: call.key,
+        body: call.body,
+        seed: call.seed,
+        rest: &call.rest,
+    }
+    .encode()
 }
 
 /// SplitMix64: jitter needs to be spread, not secret, and a seed must repeat it.
@@ -578,8 +696,11 @@ pub fn message_id(secret: &[u8; 32], key: Key) -> uuid::Uuid {
 #[must_use]
 pub fn event_id(seed: u128, n: usize) -> uuid::Uuid {
     use sha2::{Digest, Sha256};
-    let hash = Sha256::new().chain_update(b"id\0").chain_update(seed.to_be_bytes()).chain_update((n as u64).to_be_bytes()).finalize();
+    let hash = Sha256::new()
+        .chain_update(b"id\0")
+        .chain_update(seed.to_be_bytes())
+        .chain_update((n as u64).to_be_bytes())
+        .finalize();
     let bytes: [u8; 16] = hash[..16].try_into().expect("a SHA-256 has 32 bytes");
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
-

@@ -68,7 +68,9 @@ impl RuleState {
     /// Reads AWS's spelling.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Enabled, Self::Disabled, Self::EnabledWithCloudTrail].into_iter().find(|s| s.as_str() == text)
+        [Self::Enabled, Self::Disabled, Self::EnabledWithCloudTrail]
+            .into_iter()
+            .find(|s| s.as_str() == text)
     }
 }
 
@@ -203,7 +205,9 @@ impl Kind {
     /// What `arn` means on a server of `home`. ARNs of another account or region mean nothing.
     #[must_use]
     pub fn of(arn: &str, home: &Home) -> Self {
-        let Some(arn) = Arn::parse(arn).filter(|arn| home.owns(arn)) else { return Self::Unknown };
+        let Some(arn) = Arn::parse(arn).filter(|arn| home.owns(arn)) else {
+            return Self::Unknown;
+        };
         if let Some(queue) = arn.queue() {
             return Self::Queue(queue);
         }
@@ -220,7 +224,10 @@ impl Kind {
         let mut parts: Vec<&str> = arn.resource.strip_prefix("webhook/")?.split('/').collect();
         let target = TargetId::parse(parts.pop()?).ok()?;
         let rule = RuleName::parse(parts.pop()?).ok()?;
-        let bus = parts.pop().map_or(Ok(BusName::default_bus()), BusName::parse).ok()?;
+        let bus = parts
+            .pop()
+            .map_or(Ok(BusName::default_bus()), BusName::parse)
+            .ok()?;
         parts.is_empty().then_some(Self::Webhook(bus, rule, target))
     }
 }
@@ -250,8 +257,13 @@ impl Target {
             maximum_event_age_in_seconds: None,
         });
         Policy {
-            attempts_max: put.maximum_retry_attempts.unwrap_or(RETRIES_DEFAULT).min(RETRIES_DEFAULT) + 1,
-            age_ms_max: u64::from(put.maximum_event_age_in_seconds.unwrap_or(AGE_SECONDS_MAX)) * 1000,
+            attempts_max: put
+                .maximum_retry_attempts
+                .unwrap_or(RETRIES_DEFAULT)
+                .min(RETRIES_DEFAULT)
+                + 1,
+            age_ms_max: u64::from(put.maximum_event_age_in_seconds.unwrap_or(AGE_SECONDS_MAX))
+                * 1000,
         }
     }
 
@@ -264,7 +276,9 @@ impl Target {
     /// Whether it sends something else than the whole event.
     #[must_use]
     pub fn shapes(&self) -> bool {
-        self.input.as_deref().is_some_and(|i| !i.is_empty()) || self.input_path.is_some() || self.input_transformer.is_some()
+        self.input.as_deref().is_some_and(|i| !i.is_empty())
+            || self.input_path.is_some()
+            || self.input_transformer.is_some()
     }
 
     /// Whether a delivery made for `self` would go the same way by `other`: all that a version fixes.
@@ -312,11 +326,20 @@ impl Queue {
     #[must_use]
     pub fn new(name: QueueName, now_ms: i64) -> Self {
         let now = now_ms.div_euclid(1000);
-        Self { name, attributes: BTreeMap::new(), tags: BTreeMap::new(), created_s: now, modified_s: now }
+        Self {
+            name,
+            attributes: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            created_s: now,
+            modified_s: now,
+        }
     }
 
     fn number(&self, name: &str, default: u64) -> u64 {
-        self.attributes.get(name).and_then(|v| v.parse().ok()).unwrap_or(default)
+        self.attributes
+            .get(name)
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(default)
     }
 
     /// Seconds that a received message stays invisible.
@@ -356,7 +379,10 @@ impl Queue {
         let arn = Arn::parse(policy.get("deadLetterTargetArn")?.as_str()?)?;
         let count = policy.get("maxReceiveCount")?;
         let receives_max = count.as_u64().or_else(|| count.as_str()?.parse().ok())?;
-        Some(Redrive { queue: arn.resource.into(), receives_max: u32::try_from(receives_max).ok()? })
+        Some(Redrive {
+            queue: arn.resource.into(),
+            receives_max: u32::try_from(receives_max).ok()?,
+        })
     }
 }
 
@@ -385,7 +411,10 @@ pub fn same_attribute(name: &str, a: &str, b: &str) -> bool {
         }
         _ => match (a.parse::<u64>(), b.parse::<u64>()) {
             (Ok(a), Ok(b)) => a == b,
-            _ => a.eq_ignore_ascii_case(b) && ["true", "false"].contains(&a.to_ascii_lowercase().as_str()),
+            _ => {
+                a.eq_ignore_ascii_case(b)
+                    && ["true", "false"].contains(&a.to_ascii_lowercase().as_str())
+            }
         },
     }
 }
@@ -415,11 +444,25 @@ mod tests {
     fn an_arn_says_the_kind() {
         let home = Home::default();
         let kind = |arn: &str| Kind::of(arn, &home);
-        assert!(matches!(kind("arn:aws:sqs:us-east-1:000000000000:q"), Kind::Queue(_)));
-        assert!(matches!(kind("arn:aws:logs:us-east-1:000000000000:log-group:a/b:*"), Kind::Log(_)));
-        assert!(matches!(kind(&home.webhook_arn("default", "r", "t")), Kind::Webhook(_, _, _)));
-        assert!(matches!(kind(&home.webhook_arn("b", "r", "t")), Kind::Webhook(b, _, _) if b.as_str() == "b"));
-        assert_eq!(kind("arn:aws:lambda:us-east-1:000000000000:function:f"), Kind::Unknown);
+        assert!(matches!(
+            kind("arn:aws:sqs:us-east-1:000000000000:q"),
+            Kind::Queue(_)
+        ));
+        assert!(matches!(
+            kind("arn:aws:logs:us-east-1:000000000000:log-group:a/b:*"),
+            Kind::Log(_)
+        ));
+        assert!(matches!(
+            kind(&home.webhook_arn("default", "r", "t")),
+            Kind::Webhook(_, _, _)
+        ));
+        assert!(
+            matches!(kind(&home.webhook_arn("b", "r", "t")), Kind::Webhook(b, _, _) if b.as_str() == "b")
+        );
+        assert_eq!(
+            kind("arn:aws:lambda:us-east-1:000000000000:function:f"),
+            Kind::Unknown
+        );
         assert_eq!(kind("arn:aws:sqs:eu-west-1:000000000000:q"), Kind::Unknown);
     }
 
@@ -427,7 +470,11 @@ mod tests {
     fn attributes_are_compared_by_meaning() {
         assert!(same_attribute("VisibilityTimeout", "030", "30"));
         assert!(same_attribute("SqsManagedSseEnabled", "True", "true"));
-        assert!(same_attribute("RedrivePolicy", r#"{"a":1,"maxReceiveCount":"3"}"#, r#"{"maxReceiveCount":3,"a":1}"#));
+        assert!(same_attribute(
+            "RedrivePolicy",
+            r#"{"a":1,"maxReceiveCount":"3"}"#,
+            r#"{"maxReceiveCount":3,"a":1}"#
+        ));
         assert!(!same_attribute("RedrivePolicy", "{}", r#"{"a":1}"#));
     }
 }

@@ -114,7 +114,8 @@ pub fn format_seconds(seconds: i64) -> Option<String> {
 /// `YYYY-MM-DDTHH:MM:SS.mmmZ`, for logs, trails and people; moments out of range show the epoch.
 #[must_use]
 pub fn format_millis(millis: i64) -> String {
-    let seconds = format_seconds(millis.div_euclid(1000)).unwrap_or_else(|| "1970-01-01T00:00:00Z".into());
+    let seconds =
+        format_seconds(millis.div_euclid(1000)).unwrap_or_else(|| "1970-01-01T00:00:00Z".into());
     format!("{}.{:03}Z", &seconds[..19], millis.rem_euclid(1000))
 }
 
@@ -145,13 +146,19 @@ mod tests {
     fn a_string_is_escaped_as_json_demands() {
         let mut out = Vec::new();
         write_string(&mut out, "a\"b\\c\n\u{1}é");
-        assert_eq!(String::from_utf8(out).unwrap(), "\"a\\\"b\\\\c\\n\\u0001é\"");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "\"a\\\"b\\\\c\\n\\u0001é\""
+        );
     }
 
     #[test]
     fn years_are_1970_to_9999() {
         assert_eq!(format_seconds(-1), None);
-        assert_eq!(format_seconds(253_402_300_799).unwrap(), "9999-12-31T23:59:59Z");
+        assert_eq!(
+            format_seconds(253_402_300_799).unwrap(),
+            "9999-12-31T23:59:59Z"
+        );
         assert_eq!(format_seconds(253_402_300_800), None);
         assert_eq!(format_millis(1_789_301_850_408), "2026-09-13T12:17:30.408Z");
     }

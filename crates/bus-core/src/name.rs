@@ -22,7 +22,10 @@ fn check(text: &str, max: usize, extra: &[u8]) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
-    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || extra.contains(&b)) {
+    if !text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || extra.contains(&b))
+    {
         return Err(NameError::Character);
     }
     if text.len() > max {
@@ -122,13 +125,19 @@ pub struct Home {
 
 impl Default for Home {
     fn default() -> Self {
-        Self { account: "000000000000".into(), region: "us-east-1".into() }
+        Self {
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+        }
     }
 }
 
 impl Home {
     fn arn(&self, service: &str, resource: std::fmt::Arguments<'_>) -> String {
-        format!("arn:aws:{service}:{}:{}:{resource}", self.region, self.account)
+        format!(
+            "arn:aws:{service}:{}:{}:{resource}",
+            self.region, self.account
+        )
     }
 
     /// ARN of a bus.
@@ -201,11 +210,17 @@ impl<'a> Arn<'a> {
         }
         let (service, region, account) = (parts.next()?, parts.next()?, parts.next()?);
         let resource = parts.next()?;
-        let account_fits = account.is_empty() || (account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()));
+        let account_fits = account.is_empty()
+            || (account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()));
         if service.is_empty() || resource.is_empty() || !account_fits {
             return None;
         }
-        Some(Self { service, region, account, resource })
+        Some(Self {
+            service,
+            region,
+            account,
+            resource,
+        })
     }
 
     /// The queue that this ARN names.
@@ -218,7 +233,8 @@ impl<'a> Arn<'a> {
     #[must_use]
     pub fn log(&self) -> Option<LogName> {
         let name = self.resource.strip_prefix("log-group:")?;
-        (self.service == "logs").then(|| LogName::parse(name.strip_suffix(":*").unwrap_or(name)).ok())?
+        (self.service == "logs")
+            .then(|| LogName::parse(name.strip_suffix(":*").unwrap_or(name)).ok())?
     }
 }
 
@@ -240,7 +256,8 @@ mod tests {
         let arn = Arn::parse("arn:aws:sqs:us-east-1:000000000000:orders").unwrap();
         assert_eq!(arn.queue().unwrap().as_str(), "orders");
         assert!(Home::default().owns(&arn));
-        let arn = Arn::parse("arn:aws:logs:us-east-1:000000000000:log-group:/aws/events/x:*").unwrap();
+        let arn =
+            Arn::parse("arn:aws:logs:us-east-1:000000000000:log-group:/aws/events/x:*").unwrap();
         assert_eq!(arn.log().unwrap().as_str(), "/aws/events/x");
         assert_eq!(Arn::parse("arn:aws:sqs:us-east-1:12:orders"), None);
         assert_eq!(Arn::parse("orders"), None);

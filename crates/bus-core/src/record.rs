@@ -31,7 +31,10 @@ impl Key {
         w.u16(self.index);
     }
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { sequence: r.u64()?, index: r.u16()? })
+        Ok(Self {
+            sequence: r.u64()?,
+            index: r.u16()?,
+        })
     }
 }
 
@@ -53,7 +56,11 @@ impl Place {
         w.u32(self.length);
     }
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { segment: r.u64()?, offset: r.u32()?, length: r.u32()? })
+        Ok(Self {
+            segment: r.u64()?,
+            offset: r.u32()?,
+            length: r.u32()?,
+        })
     }
 }
 
@@ -81,14 +88,23 @@ impl<'a> Event<'a> {
         w.bytes(self.envelope);
     }
     fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Ok(Self { accepted_ms: r.i64()?, id: r.text()?, bus: r.text()?, trace: r.text()?, envelope: r.bytes()? })
+        Ok(Self {
+            accepted_ms: r.i64()?,
+            id: r.text()?,
+            bus: r.text()?,
+            trace: r.text()?,
+            envelope: r.bytes()?,
+        })
     }
 }
 
 /// The key under which the journal's index finds all records of an event id.
 #[must_use]
 pub fn event_key(id: &str) -> u128 {
-    let hash = Sha256::new().chain_update(b"event\0").chain_update(id).finalize();
+    let hash = Sha256::new()
+        .chain_update(b"event\0")
+        .chain_update(id)
+        .finalize();
     u128::from_le_bytes(hash[..16].try_into().expect("a SHA-256 has 32 bytes"))
 }
 
@@ -336,7 +352,11 @@ pub(crate) fn write_failure(w: &mut Writer, failure: &Failure) {
 pub(crate) fn read_failure(r: &mut Reader<'_>) -> Result<Failure, DecodeError> {
     let code = Code::from_number(r.u8()?).ok_or(DecodeError::Unknown("error code"))?;
     let status = Some(r.u16()?).filter(|s| *s != 0);
-    Ok(Failure { code, status, text: r.text()?.to_owned() })
+    Ok(Failure {
+        code,
+        status,
+        text: r.text()?.to_owned(),
+    })
 }
 
 impl<'a> Record<'a> {
@@ -363,7 +383,14 @@ impl<'a> Record<'a> {
                 }
                 event.write(&mut w);
             }
-            Self::Outcome { delivery, version, attempt, at_ms, followed, failure } => {
+            Self::Outcome {
+                delivery,
+                version,
+                attempt,
+                at_ms,
+                followed,
+                failure,
+            } => {
                 begin(4);
                 delivery.write(&mut w);
                 w.u32(*version);
@@ -403,25 +430,42 @@ impl<'a> Record<'a> {
                 write_exhausted(&mut w, letter.exhausted);
                 w.u32(letter.attempts);
                 w.i64(letter.at_ms);
-                for text in [letter.rule_arn, letter.target_arn, letter.rule, letter.target] {
+                for text in [
+                    letter.rule_arn,
+                    letter.target_arn,
+                    letter.rule,
+                    letter.target,
+                ] {
                     w.text(text);
                 }
                 w.bytes(letter.body);
                 letter.event.write(&mut w);
             }
-            Self::Enqueue { delivery, version, queue } => {
+            Self::Enqueue {
+                delivery,
+                version,
+                queue,
+            } => {
                 begin(6);
                 delivery.write(&mut w);
                 w.u32(*version);
                 w.u32(*queue);
             }
-            Self::Redrive { queue, message, version } => {
+            Self::Redrive {
+                queue,
+                message,
+                version,
+            } => {
                 begin(7);
                 w.u32(*queue);
                 message.write(&mut w);
                 w.u32(*version);
             }
-            Self::Send { queue, visible_ms, message } => {
+            Self::Send {
+                queue,
+                visible_ms,
+                message,
+            } => {
                 begin(8);
                 w.u32(*queue);
                 w.i64(*visible_ms);
@@ -437,7 +481,12 @@ impl<'a> Record<'a> {
                 }
                 w.bytes(message.body);
             }
-            Self::Receive { queue, at_ms, visible_ms, messages } => {
+            Self::Receive {
+                queue,
+                at_ms,
+                visible_ms,
+                messages,
+            } => {
                 begin(9);
                 w.u32(*queue);
                 w.i64(*at_ms);
@@ -448,7 +497,11 @@ impl<'a> Record<'a> {
                     w.u64(*stamp);
                 }
             }
-            Self::Visibility { queue, message, visible_ms } => {
+            Self::Visibility {
+                queue,
+                message,
+                visible_ms,
+            } => {
                 begin(10);
                 w.u32(*queue);
                 message.write(&mut w);
@@ -464,7 +517,11 @@ impl<'a> Record<'a> {
                 w.u32(*queue);
                 keys(&mut w, messages);
             }
-            Self::Purge { queue, at_ms, up_to } => {
+            Self::Purge {
+                queue,
+                at_ms,
+                up_to,
+            } => {
                 begin(13);
                 w.u32(*queue);
                 w.i64(*at_ms);
@@ -481,7 +538,12 @@ impl<'a> Record<'a> {
                 w.u8(u8::from(*last));
                 w.bytes(&serde_json::to_vec(changes).expect("documents are plain values"));
             }
-            Self::Kept { key, body, seed, rest } => {
+            Self::Kept {
+                key,
+                body,
+                seed,
+                rest,
+            } => {
                 begin(16);
                 w.u128(*key);
                 w.u64(*body);
@@ -514,10 +576,16 @@ impl<'a> Record<'a> {
         Ok(match kind {
             1 => Self::Start {
                 number: r.u64()?,
-                secret: r.bytes()?.try_into().map_err(|_| DecodeError::Unknown("secret"))?,
+                secret: r
+                    .bytes()?
+                    .try_into()
+                    .map_err(|_| DecodeError::Unknown("secret"))?,
             },
             2 => Self::Stop,
-            3 => Self::Event { deliveries: read_list(&mut r, Reader::u32)?, event: Event::read(&mut r)? },
+            3 => Self::Event {
+                deliveries: read_list(&mut r, Reader::u32)?,
+                event: Event::read(&mut r)?,
+            },
             4 => Self::Outcome {
                 delivery: Key::read(&mut r)?,
                 version: r.u32()?,
@@ -530,7 +598,11 @@ impl<'a> Record<'a> {
                     3 => Followed::DeadLetterRetryAt(r.i64()?, read_exhausted(&mut r)?),
                     _ => return Err(DecodeError::Unknown("outcome")),
                 },
-                failure: if r.u8()? == 1 { Some(read_failure(&mut r)?) } else { None },
+                failure: if r.u8()? == 1 {
+                    Some(read_failure(&mut r)?)
+                } else {
+                    None
+                },
             },
             5 => Self::DeadLetter(DeadLetter {
                 delivery: {
@@ -540,7 +612,10 @@ impl<'a> Record<'a> {
                 },
                 version: r.u32()?,
                 queue: r.u32()?,
-                position: Position { partition: r.u16()?, sequence: r.u64()? },
+                position: Position {
+                    partition: r.u16()?,
+                    sequence: r.u64()?,
+                },
                 index: r.u16()?,
                 failure: read_failure(&mut r)?,
                 exhausted: read_exhausted(&mut r)?,
@@ -553,8 +628,16 @@ impl<'a> Record<'a> {
                 body: r.bytes()?,
                 event: Event::read(&mut r)?,
             }),
-            6 => Self::Enqueue { delivery: Key::read(&mut r)?, version: r.u32()?, queue: r.u32()? },
-            7 => Self::Redrive { queue: r.u32()?, message: Key::read(&mut r)?, version: r.u32()? },
+            6 => Self::Enqueue {
+                delivery: Key::read(&mut r)?,
+                version: r.u32()?,
+                queue: r.u32()?,
+            },
+            7 => Self::Redrive {
+                queue: r.u32()?,
+                message: Key::read(&mut r)?,
+                version: r.u32()?,
+            },
             8 => Self::Send {
                 queue: r.u32()?,
                 visible_ms: r.i64()?,
@@ -577,17 +660,41 @@ impl<'a> Record<'a> {
                 visible_ms: r.i64()?,
                 messages: read_list(&mut r, |r| Ok((Key::read(r)?, r.u64()?)))?,
             },
-            10 => Self::Visibility { queue: r.u32()?, message: Key::read(&mut r)?, visible_ms: r.i64()? },
-            11 => Self::Delete { queue: r.u32()?, messages: read_list(&mut r, Key::read)? },
-            12 => Self::Expire { queue: r.u32()?, messages: read_list(&mut r, Key::read)? },
-            13 => Self::Purge { queue: r.u32()?, at_ms: r.i64()?, up_to: r.u64()? },
-            14 => Self::Move { from: r.u32()?, to: r.u32()?, messages: read_list(&mut r, Key::read)? },
+            10 => Self::Visibility {
+                queue: r.u32()?,
+                message: Key::read(&mut r)?,
+                visible_ms: r.i64()?,
+            },
+            11 => Self::Delete {
+                queue: r.u32()?,
+                messages: read_list(&mut r, Key::read)?,
+            },
+            12 => Self::Expire {
+                queue: r.u32()?,
+                messages: read_list(&mut r, Key::read)?,
+            },
+            13 => Self::Purge {
+                queue: r.u32()?,
+                at_ms: r.i64()?,
+                up_to: r.u64()?,
+            },
+            14 => Self::Move {
+                from: r.u32()?,
+                to: r.u32()?,
+                messages: read_list(&mut r, Key::read)?,
+            },
             15 => {
                 let last = r.u8()? == 1;
-                let changes = serde_json::from_slice(r.bytes()?).map_err(|_| DecodeError::Unknown("document"))?;
+                let changes = serde_json::from_slice(r.bytes()?)
+                    .map_err(|_| DecodeError::Unknown("document"))?;
                 Self::Documents { changes, last }
             }
-            16 => Self::Kept { key: r.u128()?, body: r.u64()?, seed: r.u128()?, rest: r.bytes()? },
+            16 => Self::Kept {
+                key: r.u128()?,
+                body: r.u64()?,
+                seed: r.u128()?,
+                rest: r.bytes()?,
+            },
             _ => return Err(DecodeError::Unknown("kind")),
         })
     }
@@ -618,13 +725,28 @@ mod tests {
 
     #[test]
     fn records_read_as_they_were_written() {
-        let event = Event { accepted_ms: 5, id: "id", bus: "default", trace: "", envelope: b"{}" };
-        let key = Key { sequence: 9, index: 2 };
+        let event = Event {
+            accepted_ms: 5,
+            id: "id",
+            bus: "default",
+            trace: "",
+            envelope: b"{}",
+        };
+        let key = Key {
+            sequence: 9,
+            index: 2,
+        };
         let failure = Failure::new(Code::Timeout, "slow").with_status(503);
         for record in [
-            Record::Start { number: 3, secret: [7; 32] },
+            Record::Start {
+                number: 3,
+                secret: [7; 32],
+            },
             Record::Stop,
-            Record::Event { deliveries: vec![1, 2, 3], event },
+            Record::Event {
+                deliveries: vec![1, 2, 3],
+                event,
+            },
             Record::Outcome {
                 delivery: key,
                 version: 4,
@@ -650,8 +772,16 @@ mod tests {
                 body: b"",
                 event,
             }),
-            Record::Enqueue { delivery: key, version: 5, queue: 1 },
-            Record::Redrive { queue: 1, message: key, version: 3 },
+            Record::Enqueue {
+                delivery: key,
+                version: 5,
+                queue: 1,
+            },
+            Record::Redrive {
+                queue: 1,
+                message: key,
+                version: 3,
+            },
             Record::Send {
                 queue: 1,
                 visible_ms: 0,
@@ -664,14 +794,45 @@ mod tests {
                     body: b"hello",
                 },
             },
-            Record::Receive { queue: 1, at_ms: 2, visible_ms: 3, messages: vec![(key, 4)] },
-            Record::Visibility { queue: 1, message: key, visible_ms: 0 },
-            Record::Delete { queue: 1, messages: vec![key, key] },
-            Record::Expire { queue: 1, messages: vec![] },
-            Record::Purge { queue: 1, at_ms: 1, up_to: 9 },
-            Record::Move { from: 1, to: 2, messages: vec![key] },
-            Record::Documents { changes: vec![], last: true },
-            Record::Kept { key: 1, body: 2, seed: 3, rest: b"x" },
+            Record::Receive {
+                queue: 1,
+                at_ms: 2,
+                visible_ms: 3,
+                messages: vec![(key, 4)],
+            },
+            Record::Visibility {
+                queue: 1,
+                message: key,
+                visible_ms: 0,
+            },
+            Record::Delete {
+                queue: 1,
+                messages: vec![key, key],
+            },
+            Record::Expire {
+                queue: 1,
+                messages: vec![],
+            },
+            Record::Purge {
+                queue: 1,
+                at_ms: 1,
+                up_to: 9,
+            },
+            Record::Move {
+                from: 1,
+                to: 2,
+                messages: vec![key],
+            },
+            Record::Documents {
+                changes: vec![],
+                last: true,
+            },
+            Record::Kept {
+                key: 1,
+                body: 2,
+                seed: 3,
+                rest: b"x",
+            },
         ] {
             check(&record);
         }

@@ -6,7 +6,9 @@
 //!
 //! Start at [`after`].
 
-use crate::limits::{AGE_SECONDS_MAX, ATTEMPTS_MAX, BACKOFF_MS_MAX, BACKOFF_MS_MIN, RETRIES_DEFAULT};
+use crate::limits::{
+    AGE_SECONDS_MAX, ATTEMPTS_MAX, BACKOFF_MS_MAX, BACKOFF_MS_MIN, RETRIES_DEFAULT,
+};
 use crate::outcome::{Failure, Outcome};
 
 /// How long and how often to try. Source: eventbridge-api.md 8.2.
@@ -20,7 +22,10 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { attempts_max: RETRIES_DEFAULT + 1, age_ms_max: u64::from(AGE_SECONDS_MAX) * 1000 }
+        Self {
+            attempts_max: RETRIES_DEFAULT + 1,
+            age_ms_max: u64::from(AGE_SECONDS_MAX) * 1000,
+        }
     }
 }
 
@@ -67,11 +72,17 @@ pub fn after(policy: &Policy, attempt: u32, age_ms: u64, outcome: Outcome, rando
         Outcome::Deferred { failure, .. } if policy.attempts_max <= attempt => {
             Next::GiveUp(failure, Some(Exhausted::Attempts))
         }
-        Outcome::Deferred { failure, .. } if policy.age_ms_max <= age_ms => Next::GiveUp(failure, Some(Exhausted::Age)),
+        Outcome::Deferred { failure, .. } if policy.age_ms_max <= age_ms => {
+            Next::GiveUp(failure, Some(Exhausted::Age))
+        }
         Outcome::Deferred { not_before, .. } => {
             let asked = not_before.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
             let left = policy.age_ms_max - age_ms;
-            Next::RetryIn(backoff(attempt, random).max(asked).min(left.max(BACKOFF_MS_MIN)))
+            Next::RetryIn(
+                backoff(attempt, random)
+                    .max(asked)
+                    .min(left.max(BACKOFF_MS_MIN)),
+            )
         }
     }
 }
@@ -80,7 +91,9 @@ pub fn after(policy: &Policy, attempt: u32, age_ms: u64, outcome: Outcome, rando
 /// Source: reliability-security.md 2.
 #[must_use]
 pub fn backoff(attempt: u32, random: u64) -> u64 {
-    let top = 1000_u64.saturating_mul(1 << attempt.min(20)).min(BACKOFF_MS_MAX);
+    let top = 1000_u64
+        .saturating_mul(1 << attempt.min(20))
+        .min(BACKOFF_MS_MAX);
     (random % (top + 1)).max(BACKOFF_MS_MIN)
 }
 
@@ -99,15 +112,30 @@ mod tests {
 
     #[test]
     fn retries_end_at_the_number_of_attempts() {
-        let policy = Policy { attempts_max: 3, ..Policy::default() };
-        assert!(matches!(after(&policy, 2, 0, deferred(None), 7), Next::RetryIn(_)));
-        assert!(matches!(after(&policy, 3, 0, deferred(None), 7), Next::GiveUp(_, Some(Exhausted::Attempts))));
+        let policy = Policy {
+            attempts_max: 3,
+            ..Policy::default()
+        };
+        assert!(matches!(
+            after(&policy, 2, 0, deferred(None), 7),
+            Next::RetryIn(_)
+        ));
+        assert!(matches!(
+            after(&policy, 3, 0, deferred(None), 7),
+            Next::GiveUp(_, Some(Exhausted::Attempts))
+        ));
     }
 
     #[test]
     fn retries_end_at_the_age_of_the_event() {
-        let policy = Policy { age_ms_max: 60_000, ..Policy::default() };
-        assert!(matches!(after(&policy, 1, 60_000, deferred(None), 7), Next::GiveUp(_, Some(Exhausted::Age))));
+        let policy = Policy {
+            age_ms_max: 60_000,
+            ..Policy::default()
+        };
+        assert!(matches!(
+            after(&policy, 1, 60_000, deferred(None), 7),
+            Next::GiveUp(_, Some(Exhausted::Age))
+        ));
     }
 
     #[test]
@@ -122,14 +150,29 @@ mod tests {
 
     #[test]
     fn retry_after_wins_over_a_shorter_back_off_but_not_over_the_age() {
-        let policy = Policy { age_ms_max: 100_000, ..Policy::default() };
-        assert_eq!(after(&policy, 1, 0, deferred(Some(30)), 0), Next::RetryIn(30_000));
-        assert_eq!(after(&policy, 1, 90_000, deferred(Some(30)), 0), Next::RetryIn(10_000));
+        let policy = Policy {
+            age_ms_max: 100_000,
+            ..Policy::default()
+        };
+        assert_eq!(
+            after(&policy, 1, 0, deferred(Some(30)), 0),
+            Next::RetryIn(30_000)
+        );
+        assert_eq!(
+            after(&policy, 1, 90_000, deferred(Some(30)), 0),
+            Next::RetryIn(10_000)
+        );
     }
 
     #[test]
     fn a_refusal_is_not_tried_again() {
-        let refused = Outcome::Refused(Failure::new(Code::ErrorFromTarget, "The target answered 400."));
-        assert!(matches!(after(&Policy::default(), 1, 0, refused, 0), Next::GiveUp(_, None)));
+        let refused = Outcome::Refused(Failure::new(
+            Code::ErrorFromTarget,
+            "The target answered 400.",
+        ));
+        assert!(matches!(
+            after(&Policy::default(), 1, 0, refused, 0),
+            Next::GiveUp(_, None)
+        ));
     }
 }

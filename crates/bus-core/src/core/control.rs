@@ -70,7 +70,9 @@ pub enum Refusal {
         file: String,
     },
     /// A file's rule has the name of one made by the API.
-    #[error("rule `{rule}` on bus `{bus}` exists already: it was made by the API; delete it there or rename the one in {file}")]
+    #[error(
+        "rule `{rule}` on bus `{bus}` exists already: it was made by the API; delete it there or rename the one in {file}"
+    )]
     RuleOfApi {
         /// The rule.
         rule: String,
@@ -119,14 +121,26 @@ pub enum TargetRefusal {
 }
 
 impl Core {
-    pub(super) fn control(&mut self, now: Now, request: RequestNumber, control: Control, journal: &mut dyn Append) {
+    pub(super) fn control(
+        &mut self,
+        now: Now,
+        request: RequestNumber,
+        control: Control,
+        journal: &mut dyn Append,
+    ) {
         let answer = match self.decide(now, control) {
             Err(refusal) => Answer::Refused(refusal),
-            Ok(Decision { records, answer, dismissed }) => {
+            Ok(Decision {
+                records,
+                answer,
+                dismissed,
+            }) => {
                 let records: Vec<_> = records.into_iter().map(|record| (None, record)).collect();
                 match self.record(now, &records, false, journal) {
                     Ok(_) => {
-                        dismissed.into_iter().for_each(|queue| self.dismiss_waiters(queue));
+                        dismissed
+                            .into_iter()
+                            .for_each(|queue| self.dismiss_waiters(queue));
                         answer
                     }
                     Err(_) => Answer::Refused(Refusal::Full),
@@ -175,7 +189,9 @@ impl Core {
                 Ok(change(Change::PutRule(rule)))
             }
             Control::DeleteRule(bus, name) => {
-                let Some(old) = self.bus_rules(&bus)?.get(&name) else { return Ok(nothing()) };
+                let Some(old) = self.bus_rules(&bus)?.get(&name) else {
+                    return Ok(nothing());
+                };
                 managed(old)?;
                 if !old.targets.is_empty() {
                     return Err(Refusal::RuleHasTargets);
@@ -195,7 +211,10 @@ impl Core {
                 let mut refused = Vec::new();
                 for mut target in targets {
                     if let Kind::Webhook(bus, rule, id) = Kind::of(&target.arn, self.state.home())
-                        && self.state.current_version(&bus, &rule, &id).is_none_or(|v| v.target.webhook.is_none())
+                        && self
+                            .state
+                            .current_version(&bus, &rule, &id)
+                            .is_none_or(|v| v.target.webhook.is_none())
                     {
                         refused.push((target.id.into(), TargetRefusal::NoWebhook));
                         continue;
@@ -206,7 +225,10 @@ impl Core {
                 if TARGETS_MAX < rule.targets.len() {
                     return Err(Refusal::Limit);
                 }
-                Ok(Decision { answer: Answer::Targets(refused), ..change(Change::PutRule(rule)) })
+                Ok(Decision {
+                    answer: Answer::Targets(refused),
+                    ..change(Change::PutRule(rule))
+                })
             }
             Control::RemoveTargets(bus, name, ids) => {
                 let mut rule = self.own_rule(&bus, &name)?.clone();
@@ -233,41 +255,75 @@ impl Core {
                 Ok(change(Change::PutQueue(queue)))
             }
             Control::DeleteQueue(name) => {
-                let number = self.state.queue(name.as_str()).ok_or(Refusal::NoQueue)?.number;
-                Ok(Decision { dismissed: vec![number], ..change(Change::DeleteQueue(name)) })
+                let number = self
+                    .state
+                    .queue(name.as_str())
+                    .ok_or(Refusal::NoQueue)?
+                    .number;
+                Ok(Decision {
+                    dismissed: vec![number],
+                    ..change(Change::DeleteQueue(name))
+                })
             }
             Control::PurgeQueue(name) => {
                 let queue = self.state.queue(name.as_str()).ok_or(Refusal::NoQueue)?;
                 let interval = self.settings.purge_interval_ms;
-                if queue.purged_running.is_some_and(|at| now.running_ms < at + interval) {
+                if queue
+                    .purged_running
+                    .is_some_and(|at| now.running_ms < at + interval)
+                {
                     return Err(Refusal::PurgeInProgress);
                 }
-                let purge = Record::Purge { queue: queue.number, at_ms: now.wall_ms, up_to: self.appended };
-                Ok(Decision { records: vec![purge], answer: Answer::Done, dismissed: Vec::new() })
+                let purge = Record::Purge {
+                    queue: queue.number,
+                    at_ms: now.wall_ms,
+                    up_to: self.appended,
+                };
+                Ok(Decision {
+                    records: vec![purge],
+                    answer: Answer::Done,
+                    dismissed: Vec::new(),
+                })
             }
         }
     }
 
-    fn bus_rules(&self, bus: &BusName) -> Result<&BTreeMap<RuleName, std::sync::Arc<Rule>>, Refusal> {
-        self.state.rules(bus.as_str()).ok_or_else(|| Refusal::NoBus(bus.as_str().into()))
+    fn bus_rules(
+        &self,
+        bus: &BusName,
+    ) -> Result<&BTreeMap<RuleName, std::sync::Arc<Rule>>, Refusal> {
+        self.state
+            .rules(bus.as_str())
+            .ok_or_else(|| Refusal::NoBus(bus.as_str().into()))
     }
 
     /// A rule that the API may change.
     fn own_rule(&self, bus: &BusName, name: &RuleName) -> Result<&Rule, Refusal> {
         let rule = self.bus_rules(bus)?.get(name);
-        let rule = rule.ok_or_else(|| Refusal::NoRule(name.as_str().into(), bus.as_str().into()))?;
+        let rule =
+            rule.ok_or_else(|| Refusal::NoRule(name.as_str().into(), bus.as_str().into()))?;
         managed(rule)?;
         Ok(rule)
     }
 
     fn queue_document(&self, name: &QueueName) -> Result<&Queue, Refusal> {
-        self.state.queue(name.as_str()).map(|q| &q.document).ok_or(Refusal::NoQueue)
+        self.state
+            .queue(name.as_str())
+            .map(|q| &q.document)
+            .ok_or(Refusal::NoQueue)
     }
 
     fn create_queue(&self, queue: Queue) -> Result<Decision, Refusal> {
         if let Ok(old) = self.queue_document(&queue.name) {
-            let shown = |name: &str| old.attributes.get(name).map_or_else(|| default_attribute(name), String::as_str);
-            let differs = queue.attributes.iter().find(|(name, value)| !same_attribute(name, shown(name), value));
+            let shown = |name: &str| {
+                old.attributes
+                    .get(name)
+                    .map_or_else(|| default_attribute(name), String::as_str)
+            };
+            let differs = queue
+                .attributes
+                .iter()
+                .find(|(name, value)| !same_attribute(name, shown(name), value));
             return match differs {
                 Some((name, _)) => Err(Refusal::QueueDiffers(name.clone())),
                 None => Ok(nothing()),
@@ -284,8 +340,12 @@ impl Core {
 
     /// A redrive policy must name a queue of this server that lets itself be named.
     fn check_redrive(&self, queue: &Queue) -> Result<(), Refusal> {
-        let Some(policy) = queue.attributes.get("RedrivePolicy") else { return Ok(()) };
-        let Some(redrive) = queue.redrive() else { return Ok(()) };
+        let Some(policy) = queue.attributes.get("RedrivePolicy") else {
+            return Ok(());
+        };
+        let Some(redrive) = queue.redrive() else {
+            return Ok(());
+        };
         let arn = self.state.home().queue_arn(&redrive.queue);
         let target = self.state.queue(&redrive.queue).map(|q| &q.document);
         let itself = redrive.queue == queue.name.as_str();
@@ -297,13 +357,24 @@ impl Core {
         let own = self.state.home().queue_arn(queue.name.as_str());
         let denied = allow.is_some_and(|allow| match allow["redrivePermission"].as_str() {
             Some("denyAll") => true,
-            Some("byQueue") => !allow["sourceQueueArns"].as_array().is_some_and(|arns| arns.iter().any(|a| a == own.as_str())),
+            Some("byQueue") => !allow["sourceQueueArns"]
+                .as_array()
+                .is_some_and(|arns| arns.iter().any(|a| a == own.as_str())),
             _ => false,
         });
-        if denied { Err(Refusal::DeadLetterQueueDenies(policy.clone())) } else { Ok(()) }
+        if denied {
+            Err(Refusal::DeadLetterQueueDenies(policy.clone()))
+        } else {
+            Ok(())
+        }
     }
 
-    fn load_files(&self, now: Now, rules: Vec<Rule>, queues: &[QueueName]) -> Result<Decision, Refusal> {
+    fn load_files(
+        &self,
+        now: Now,
+        rules: Vec<Rule>,
+        queues: &[QueueName],
+    ) -> Result<Decision, Refusal> {
         let mut changes = Vec::new();
         for name in queues {
             if self.state.queue(name.as_str()).is_none() {
@@ -314,8 +385,14 @@ impl Core {
         for rule in rules {
             let old = self.bus_rules(&rule.bus)?.get(&rule.name);
             if old.is_some_and(|old| old.origin == Origin::Api) {
-                let Origin::File(file) = rule.origin else { unreachable!("files name themselves") };
-                return Err(Refusal::RuleOfApi { rule: rule.name.into(), bus: rule.bus.into(), file });
+                let Origin::File(file) = rule.origin else {
+                    unreachable!("files name themselves")
+                };
+                return Err(Refusal::RuleOfApi {
+                    rule: rule.name.into(),
+                    bus: rule.bus.into(),
+                    file,
+                });
             }
             named.insert((rule.bus.clone(), rule.name.clone()));
             if old.is_none_or(|old| **old != rule) {
@@ -330,7 +407,11 @@ impl Core {
                 }
             }
         }
-        Ok(Decision { records: document_records(changes), answer: Answer::Done, dismissed: Vec::new() })
+        Ok(Decision {
+            records: document_records(changes),
+            answer: Answer::Done,
+            dismissed: Vec::new(),
+        })
     }
 }
 
@@ -342,17 +423,28 @@ struct Decision {
 }
 
 fn change(change: Change) -> Decision {
-    Decision { records: document_records(vec![change]), answer: Answer::Done, dismissed: Vec::new() }
+    Decision {
+        records: document_records(vec![change]),
+        answer: Answer::Done,
+        dismissed: Vec::new(),
+    }
 }
 
 fn nothing() -> Decision {
-    Decision { records: Vec::new(), answer: Answer::Done, dismissed: Vec::new() }
+    Decision {
+        records: Vec::new(),
+        answer: Answer::Done,
+        dismissed: Vec::new(),
+    }
 }
 
 fn managed(rule: &Rule) -> Result<(), Refusal> {
     match &rule.origin {
         Origin::Api => Ok(()),
-        Origin::File(file) => Err(Refusal::Managed { rule: rule.name.as_str().into(), file: file.clone() }),
+        Origin::File(file) => Err(Refusal::Managed {
+            rule: rule.name.as_str().into(),
+            file: file.clone(),
+        }),
     }
 }
 
@@ -364,7 +456,9 @@ fn document_records(changes: Vec<Change>) -> Vec<Record<'static>> {
     let mut groups = vec![Vec::new()];
     let mut bytes = 0;
     for change in changes {
-        let size = serde_json::to_vec(&change).expect("documents are plain values").len();
+        let size = serde_json::to_vec(&change)
+            .expect("documents are plain values")
+            .len();
         if DOCUMENTS_BYTES_MAX < bytes + size && bytes > 0 {
             groups.push(Vec::new());
             bytes = 0;
@@ -373,7 +467,14 @@ fn document_records(changes: Vec<Change>) -> Vec<Record<'static>> {
         groups.last_mut().expect("there is one").push(change);
     }
     let last = groups.len() - 1;
-    groups.into_iter().enumerate().map(|(n, changes)| Record::Documents { changes, last: n == last }).collect()
+    groups
+        .into_iter()
+        .enumerate()
+        .map(|(n, changes)| Record::Documents {
+            changes,
+            last: n == last,
+        })
+        .collect()
 }
 
 fn default_attribute(name: &str) -> &'static str {

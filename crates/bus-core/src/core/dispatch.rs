@@ -5,7 +5,9 @@
 
 use super::{Answer, Append, Core, Effect, RequestNumber, Timer};
 use crate::document::{Change, Kind, Queue, Webhook};
-use crate::limits::{LOG_IN_FLIGHT_MAX, LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX, WEBHOOK_IN_FLIGHT_MAX};
+use crate::limits::{
+    LOG_IN_FLIGHT_MAX, LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX, WEBHOOK_IN_FLIGHT_MAX,
+};
 use crate::name::{BusName, QueueName, RuleName, TargetId};
 use crate::outcome::{Code, Failure, Outcome};
 use crate::position::Position;
@@ -54,8 +56,16 @@ impl Core {
         let mut skipped = std::collections::BTreeSet::new();
         loop {
             let after = (Bound::Excluded(self.pumped), Bound::Unbounded);
-            let next = self.ready.range(after).find(|n| !skipped.contains(*n)).copied();
-            let Some(number) = next.or_else(|| self.ready.iter().find(|n| !skipped.contains(*n)).copied()) else { break };
+            let next = self
+                .ready
+                .range(after)
+                .find(|n| !skipped.contains(*n))
+                .copied();
+            let Some(number) =
+                next.or_else(|| self.ready.iter().find(|n| !skipped.contains(*n)).copied())
+            else {
+                break;
+            };
             self.pumped = number;
             if !self.pump_one(now, number) {
                 skipped.insert(number);
@@ -80,7 +90,11 @@ impl Core {
             return false;
         }
         let shorthand_webhook = backlog.name.3;
-        let slots = if shorthand_webhook { WEBHOOK_IN_FLIGHT_MAX } else { LOG_IN_FLIGHT_MAX };
+        let slots = if shorthand_webhook {
+            WEBHOOK_IN_FLIGHT_MAX
+        } else {
+            LOG_IN_FLIGHT_MAX
+        };
         if slots <= backlog.in_flight() || !backlog.has_due(now.running_ms, synced) {
             // A freed slot, a record that becomes durable, or the timer brings it back.
             self.ready.remove(&number);
@@ -92,18 +106,31 @@ impl Core {
         if OUTBOUND_IN_FLIGHT_MAX <= self.outbound || LOGS_IN_FLIGHT_MAX <= self.others {
             return false;
         }
-        let (delivery, pending) = backlog.take(now.running_ms, synced).expect("it has something due");
+        let (delivery, pending) = backlog
+            .take(now.running_ms, synced)
+            .expect("it has something due");
         let given_up = backlog.giving_up(delivery).cloned();
-        let version = Arc::clone(self.state.version(pending.version).expect("pending deliveries keep their version"));
+        let version = Arc::clone(
+            self.state
+                .version(pending.version)
+                .expect("pending deliveries keep their version"),
+        );
         let age = now.running_ms - pending.accepted_running;
         // What was accepted in an earlier life gets an attempt whatever its age (rule 9).
-        let too_old = version.policy.age_ms_max < age && self.started_running <= pending.accepted_running;
+        let too_old =
+            version.policy.age_ms_max < age && self.started_running <= pending.accepted_running;
         let give_up = if given_up.is_some() {
             given_up
         } else if retired.is_some() {
-            Some((Failure::new(Code::NoResource, "The target does not exist any more."), None))
+            Some((
+                Failure::new(Code::NoResource, "The target does not exist any more."),
+                None,
+            ))
         } else if too_old {
-            Some((Failure::new(Code::Timeout, "The event is older than the target takes."), Some(Exhausted::Age)))
+            Some((
+                Failure::new(Code::Timeout, "The event is older than the target takes."),
+                Some(Exhausted::Age),
+            ))
         } else {
             None
         };
@@ -117,13 +144,22 @@ impl Core {
         };
         match &attempt.version.kind {
             Kind::Webhook(bus, rule, id) => {
-                attempt.webhook = self.state.current_version(bus, rule, id).and_then(|v| v.target.webhook.clone());
+                attempt.webhook = self
+                    .state
+                    .current_version(bus, rule, id)
+                    .and_then(|v| v.target.webhook.clone());
                 if attempt.webhook.is_none() && attempt.give_up.is_none() {
-                    attempt.give_up = Some((Failure::new(Code::NoResource, "The webhook does not exist."), None));
+                    attempt.give_up = Some((
+                        Failure::new(Code::NoResource, "The webhook does not exist."),
+                        None,
+                    ));
                 }
             }
             Kind::Unknown if attempt.give_up.is_none() => {
-                attempt.give_up = Some((Failure::new(Code::NoResource, "The target cannot be reached from here."), None));
+                attempt.give_up = Some((
+                    Failure::new(Code::NoResource, "The target cannot be reached from here."),
+                    None,
+                ));
             }
             Kind::Queue(_) | Kind::Log(_) | Kind::Unknown => {}
         }
@@ -134,27 +170,45 @@ impl Core {
 
     /// The count that an attempt belongs to: what goes out, and what stays in the house.
     fn class(&mut self, attempt: &Attempt) -> &mut usize {
-        if attempt.webhook.is_some() && attempt.give_up.is_none() { &mut self.outbound } else { &mut self.others }
+        if attempt.webhook.is_some() && attempt.give_up.is_none() {
+            &mut self.outbound
+        } else {
+            &mut self.others
+        }
     }
 
     pub(super) fn attempted(&mut self, now: Now, attempted: Attempted, journal: &mut dyn Append) {
-        let Attempted { attempt, outcome, record, body } = attempted;
+        let Attempted {
+            attempt,
+            outcome,
+            record,
+            body,
+        } = attempted;
         *self.class(&attempt) -= 1;
         self.ready.insert(attempt.version.backlog);
         let (delivery, number) = (attempt.delivery, attempt.version.number);
-        let Some(pending) =
-            self.state.backlogs.get(&attempt.version.backlog).and_then(|b| b.get(delivery)).filter(|p| p.version == number)
+        let Some(pending) = self
+            .state
+            .backlogs
+            .get(&attempt.version.backlog)
+            .and_then(|b| b.get(delivery))
+            .filter(|p| p.version == number)
         else {
             return;
         };
         let age = now.running_ms - pending.accepted_running;
         let attempts_before = u32::from(pending.attempts);
-        let key = record.as_deref().and_then(event_of).map(|event| event_key(event.id));
+        let key = record
+            .as_deref()
+            .and_then(event_of)
+            .map(|event| event_key(event.id));
         let random = self.random.next();
         let (next, attempts) = match (&attempt.give_up, outcome) {
-            (Some((failure, exhausted)), _) => (Next::GiveUp(failure.clone(), *exhausted), attempts_before),
+            (Some((failure, exhausted)), _) => {
+                (Next::GiveUp(failure.clone(), *exhausted), attempts_before)
+            }
             (None, Outcome::Delivered) if matches!(attempt.version.kind, Kind::Queue(_)) => {
-                match self.into_queue(now, &attempt, key, journal) {
+                match self.enqueue_waiting(now, &attempt, key, journal) {
                     Ok(()) => return,
                     Err(failure) => (Next::GiveUp(failure, None), attempt.number),
                 }
@@ -164,10 +218,24 @@ impl Core {
                     Outcome::Deferred { failure, .. } => Some(failure.clone()),
                     Outcome::Delivered | Outcome::Refused(_) => None,
                 };
-                let next = retry::after(&attempt.version.policy, attempt.number, age, outcome, random);
+                let next = retry::after(
+                    &attempt.version.policy,
+                    attempt.number,
+                    age,
+                    outcome,
+                    random,
+                );
                 if let Next::RetryIn(delay) = next {
                     let followed = Followed::RetryAt(now.wall_ms + delay.cast_signed());
-                    return self.tell(now, &attempt, attempt.number, key, followed, failure, journal);
+                    return self.tell(
+                        now,
+                        &attempt,
+                        attempt.number,
+                        key,
+                        followed,
+                        failure,
+                        journal,
+                    );
                 }
                 (next, attempt.number)
             }
@@ -175,7 +243,14 @@ impl Core {
         match next {
             Next::Done => self.tell(now, &attempt, attempts, key, Followed::Done, None, journal),
             Next::GiveUp(failure, exhausted) => {
-                let parts = GivenUp { attempt: &attempt, attempts, failure, exhausted, record: record.as_deref(), body: body.as_deref() };
+                let parts = GivenUp {
+                    attempt: &attempt,
+                    attempts,
+                    failure,
+                    exhausted,
+                    record: record.as_deref(),
+                    body: body.as_deref(),
+                };
                 self.give_up(now, &parts, key, journal);
             }
             Next::RetryIn(_) => unreachable!("told above"),
@@ -214,8 +289,16 @@ impl Core {
     }
 
     /// A delivery that waited for its queue goes into it, if it can.
-    fn into_queue(&mut self, now: Now, attempt: &Attempt, key: Option<u128>, journal: &mut dyn Append) -> Result<(), Failure> {
-        let Kind::Queue(name) = &attempt.version.kind else { return Ok(()) };
+    fn enqueue_waiting(
+        &mut self,
+        now: Now,
+        attempt: &Attempt,
+        key: Option<u128>,
+        journal: &mut dyn Append,
+    ) -> Result<(), Failure> {
+        let Kind::Queue(name) = &attempt.version.kind else {
+            return Ok(());
+        };
         let Some(queue) = self.state.queue(name.as_str()) else {
             return Err(Failure::new(
                 Code::NoResource,
@@ -226,38 +309,87 @@ impl Core {
             return Err(Failure::new(Code::QueueFull, "The queue is full."));
         }
         let queue = queue.number;
-        let record = Record::Enqueue { delivery: attempt.delivery, version: attempt.version.number, queue };
+        let record = Record::Enqueue {
+            delivery: attempt.delivery,
+            version: attempt.version.number,
+            queue,
+        };
         if self.record(now, &[(key, record)], true, journal).is_err() {
             self.put_back(now, attempt);
         }
         Ok(())
     }
 
-    fn give_up(&mut self, now: Now, given_up: &GivenUp<'_>, key: Option<u128>, journal: &mut dyn Append) {
-        let GivenUp { attempt, attempts, failure, exhausted, .. } = given_up;
+    fn give_up(
+        &mut self,
+        now: Now,
+        given_up: &GivenUp<'_>,
+        key: Option<u128>,
+        journal: &mut dyn Append,
+    ) {
+        let GivenUp {
+            attempt,
+            attempts,
+            failure,
+            exhausted,
+            ..
+        } = given_up;
         let queue = match self.dead_letter_queue(now, &attempt.version, journal) {
             Destination::Queue(queue) => queue,
             Destination::None => {
-                let event = given_up.record.and_then(event_of).map_or_else(String::new, |e| e.id.to_owned());
+                let event = given_up
+                    .record
+                    .and_then(event_of)
+                    .map_or_else(String::new, |e| e.id.to_owned());
                 let version = &attempt.version;
                 let target = format!("{}/{}/{}", version.bus, version.rule, version.target.id);
-                self.out.push(Effect::Expired { event, target, failure: failure.clone() });
+                self.out.push(Effect::Expired {
+                    event,
+                    target,
+                    failure: failure.clone(),
+                });
                 let followed = Followed::Expired(*exhausted);
-                return self.tell(now, attempt, *attempts, key, followed, Some(failure.clone()), journal);
+                return self.tell(
+                    now,
+                    attempt,
+                    *attempts,
+                    key,
+                    followed,
+                    Some(failure.clone()),
+                    journal,
+                );
             }
             Destination::Missing => {
                 let delay = retry::backoff((*attempts).max(1), self.random.next());
-                let followed = Followed::DeadLetterRetryAt(now.wall_ms + delay.cast_signed(), *exhausted);
-                return self.tell(now, attempt, *attempts, key, followed, Some(failure.clone()), journal);
+                let followed =
+                    Followed::DeadLetterRetryAt(now.wall_ms + delay.cast_signed(), *exhausted);
+                return self.tell(
+                    now,
+                    attempt,
+                    *attempts,
+                    key,
+                    followed,
+                    Some(failure.clone()),
+                    journal,
+                );
             }
         };
         let decoded = given_up.record.and_then(|bytes| Record::decode(bytes).ok());
         let (position, index) = match &decoded {
             Some(Record::DeadLetter(letter)) => (letter.position, letter.index),
-            _ => (Position::local(attempt.delivery.sequence), attempt.delivery.index),
+            _ => (
+                Position::local(attempt.delivery.sequence),
+                attempt.delivery.index,
+            ),
         };
         // What cannot be read is given up as an envelope without a body (F8).
-        let lost = Event { accepted_ms: now.wall_ms, id: "", bus: attempt.version.bus.as_str(), trace: "", envelope: b"{}" };
+        let lost = Event {
+            accepted_ms: now.wall_ms,
+            id: "",
+            bus: attempt.version.bus.as_str(),
+            trace: "",
+            envelope: b"{}",
+        };
         let home = self.state.home().clone();
         let version = &attempt.version;
         let letter = DeadLetter {
@@ -275,18 +407,33 @@ impl Core {
             rule: version.rule.as_str(),
             target: version.target.id.as_str(),
             body: given_up.body.unwrap_or_default(),
-            event: decoded.as_ref().and_then(Record::event).copied().unwrap_or(lost),
+            event: decoded
+                .as_ref()
+                .and_then(Record::event)
+                .copied()
+                .unwrap_or(lost),
         };
-        if self.record(now, &[(key, Record::DeadLetter(letter))], true, journal).is_err() {
+        if self
+            .record(now, &[(key, Record::DeadLetter(letter))], true, journal)
+            .is_err()
+        {
             self.put_back(now, attempt);
         }
     }
 
     /// The queue for what a target gives up: its own, the bus's, or the default one, which is made when it
     /// is first needed.
-    fn dead_letter_queue(&mut self, now: Now, version: &Version, journal: &mut dyn Append) -> Destination {
+    fn dead_letter_queue(
+        &mut self,
+        now: Now,
+        version: &Version,
+        journal: &mut dyn Append,
+    ) -> Destination {
         let bus = self.state.buses().get(&version.bus);
-        let named = version.target.dead_letter_arn().or_else(|| bus?.dead_letter_arn.as_deref());
+        let named = version
+            .target
+            .dead_letter_arn()
+            .or_else(|| bus?.dead_letter_arn.as_deref());
         if let Some(arn) = named {
             let queue = match Kind::of(arn, self.state.home()) {
                 Kind::Queue(name) => self.state.queue(name.as_str()).map(|q| q.number),
@@ -294,16 +441,33 @@ impl Core {
             };
             return queue.map_or(Destination::Missing, Destination::Queue);
         }
-        let Some(name) = self.settings.default_dlq.clone() else { return Destination::None };
-        if self.state.queue(name.as_str()).is_none() && !self.make_queue(now, name.clone(), journal) {
+        let Some(name) = self.settings.default_dlq.clone() else {
+            return Destination::None;
+        };
+        if self.state.queue(name.as_str()).is_none() && !self.make_queue(now, name.clone(), journal)
+        {
             return Destination::Missing;
         }
-        self.state.queue(name.as_str()).map_or(Destination::Missing, |q| Destination::Queue(q.number))
+        self.state
+            .queue(name.as_str())
+            .map_or(Destination::Missing, |q| Destination::Queue(q.number))
     }
 
     fn make_queue(&mut self, now: Now, name: QueueName, journal: &mut dyn Append) -> bool {
         let changes = vec![Change::PutQueue(Queue::new(name, now.wall_ms))];
-        self.record(now, &[(None, Record::Documents { changes, last: true })], true, journal).is_ok()
+        self.record(
+            now,
+            &[(
+                None,
+                Record::Documents {
+                    changes,
+                    last: true,
+                },
+            )],
+            true,
+            journal,
+        )
+        .is_ok()
     }
 
     pub(super) fn redrive(
@@ -316,9 +480,23 @@ impl Core {
     ) {
         let mut records = Vec::new();
         for (message, bus, rule, target) in letters {
-            let there = self.state.queue_by_number(queue).is_some_and(|q| q.get(*message).is_some());
-            if let Some(version) = self.state.current_version(bus, rule, target).filter(|_| there) {
-                records.push((None, Record::Redrive { queue, message: *message, version: version.number }));
+            let there = self
+                .state
+                .queue_by_number(queue)
+                .is_some_and(|q| q.get(*message).is_some());
+            if let Some(version) = self
+                .state
+                .current_version(bus, rule, target)
+                .filter(|_| there)
+            {
+                records.push((
+                    None,
+                    Record::Redrive {
+                        queue,
+                        message: *message,
+                        version: version.number,
+                    },
+                ));
             }
         }
         let answer = match self.record(now, &records, true, journal) {

@@ -6,7 +6,8 @@
 
 use super::{Answer, Append, Core, Effect, Refusal, RequestNumber, Timer};
 use crate::limits::{
-    IN_FLIGHT_MESSAGES_MAX, RECEIVE_BYTES_MAX, RECEIVE_TRIES_MAX, RECEIVE_TRY_MS, VISIBILITY_SECONDS_MAX, WAITERS_MAX,
+    IN_FLIGHT_MESSAGES_MAX, RECEIVE_BYTES_MAX, RECEIVE_TRIES_MAX, RECEIVE_TRY_MS,
+    VISIBILITY_SECONDS_MAX, WAITERS_MAX,
 };
 use crate::record::{Key, Place, Record};
 use crate::state::queues::Seat;
@@ -104,12 +105,20 @@ impl Waiters {
     fn add(&mut self, waiter: Waiter) {
         self.queue_of.insert(waiter.request, waiter.receive.queue);
         self.deadlines.insert((waiter.deadline, waiter.request));
-        self.by_queue.entry(waiter.receive.queue).or_default().push_back(waiter);
+        self.by_queue
+            .entry(waiter.receive.queue)
+            .or_default()
+            .push_back(waiter);
     }
 
     pub(super) fn remove(&mut self, request: RequestNumber) {
-        let Some(queue) = self.queue_of.remove(&request) else { return };
-        let waiters = self.by_queue.get_mut(&queue).expect("a waiter stands at its queue");
+        let Some(queue) = self.queue_of.remove(&request) else {
+            return;
+        };
+        let waiters = self
+            .by_queue
+            .get_mut(&queue)
+            .expect("a waiter stands at its queue");
         if let Some(at) = waiters.iter().position(|w| w.request == request) {
             let waiter = waiters.remove(at).expect("found above");
             self.deadlines.remove(&(waiter.deadline, request));
@@ -145,7 +154,13 @@ impl Waiters {
 }
 
 impl Core {
-    pub(super) fn receive(&mut self, now: Now, request: RequestNumber, receive: Receive, journal: &mut dyn Append) {
+    pub(super) fn receive(
+        &mut self,
+        now: Now,
+        request: RequestNumber,
+        receive: Receive,
+        journal: &mut dyn Append,
+    ) {
         if self.state.queue_by_number(receive.queue).is_none() {
             return self.refuse(request, Refusal::NoQueue);
         }
@@ -160,7 +175,11 @@ impl Core {
                 }
                 let deadline = now.running_ms + receive.wait_ms;
                 self.watch(receive.queue, now);
-                self.waiters.add(Waiter { request, deadline, receive });
+                self.waiters.add(Waiter {
+                    request,
+                    deadline,
+                    receive,
+                });
             }
             Ok(given) => self.give(now, request, given),
         }
@@ -168,7 +187,11 @@ impl Core {
 
     /// Sets the timer at which something hidden in a queue becomes visible.
     fn watch(&mut self, queue: u32, now: Now) {
-        if let Some(at) = self.state.queue_by_number(queue).and_then(crate::state::queues::QueueState::next_shown) {
+        if let Some(at) = self
+            .state
+            .queue_by_number(queue)
+            .and_then(crate::state::queues::QueueState::next_shown)
+        {
             self.set_timer(Timer::Queue(queue), at.max(now.running_ms + 1));
         }
     }
@@ -184,9 +207,15 @@ impl Core {
     }
 
     /// The messages of an earlier try of the same receive, if every one is still as that left it.
-    fn given_before(&mut self, now: Now, receive: &Receive, journal: &mut dyn Append) -> Option<Vec<Given>> {
+    fn given_before(
+        &mut self,
+        now: Now,
+        receive: &Receive,
+        journal: &mut dyn Append,
+    ) -> Option<Vec<Given>> {
         let earlier = self.waiters.tries.get(&receive.try_key?)?.clone();
-        if RECEIVE_TRY_MS < now.running_ms.saturating_sub(earlier.at) || earlier.messages.is_empty() {
+        if RECEIVE_TRY_MS < now.running_ms.saturating_sub(earlier.at) || earlier.messages.is_empty()
+        {
             return None;
         }
         let queue = self.state.queue_by_number(receive.queue)?;
@@ -199,16 +228,34 @@ impl Core {
         if !unchanged || earlier.messages[0].queue != receive.queue {
             return None;
         }
-        let seconds = receive.visibility_seconds.unwrap_or(queue.document.visibility_seconds());
+        let seconds = receive
+            .visibility_seconds
+            .unwrap_or(queue.document.visibility_seconds());
         let visible_ms = now.wall_ms + (seconds * 1000).cast_signed();
-        let again = |h: &Handle| (None, Record::Visibility { queue: h.queue, message: h.message, visible_ms });
+        let again = |h: &Handle| {
+            (
+                None,
+                Record::Visibility {
+                    queue: h.queue,
+                    message: h.message,
+                    visible_ms,
+                },
+            )
+        };
         let records: Vec<_> = earlier.messages.iter().map(again).collect();
         self.record(now, &records, true, journal).ok()?;
-        earlier.messages.iter().map(|handle| self.given(*handle)).collect()
+        earlier
+            .messages
+            .iter()
+            .map(|handle| self.given(*handle))
+            .collect()
     }
 
     fn given(&self, handle: Handle) -> Option<Given> {
-        let stored = self.state.queue_by_number(handle.queue)?.get(handle.message)?;
+        let stored = self
+            .state
+            .queue_by_number(handle.queue)?
+            .get(handle.message)?;
         let touched = stored.touched.as_ref()?;
         Some(Given {
             handle,
@@ -220,7 +267,12 @@ impl Core {
         })
     }
 
-    fn take_messages(&mut self, now: Now, receive: &Receive, journal: &mut dyn Append) -> Result<Vec<Given>, Refusal> {
+    fn take_messages(
+        &mut self,
+        now: Now,
+        receive: &Receive,
+        journal: &mut dyn Append,
+    ) -> Result<Vec<Given>, Refusal> {
         let synced = self.synced;
         let number = receive.queue;
         let queue = self.state.queues.get_mut(&number).ok_or(Refusal::NoQueue)?;
@@ -258,7 +310,9 @@ impl Core {
         if !taken.is_empty() && IN_FLIGHT_MESSAGES_MAX < queue.in_flight() + taken.len() {
             return Err(Refusal::TooManyInFlight);
         }
-        let seconds = receive.visibility_seconds.unwrap_or(queue.document.visibility_seconds());
+        let seconds = receive
+            .visibility_seconds
+            .unwrap_or(queue.document.visibility_seconds());
         let mut messages = Vec::with_capacity(taken.len());
         for key in taken {
             // A stamp is never reused, not even after a crash that forgot a receive.
@@ -267,30 +321,61 @@ impl Core {
         }
         let mut records = Vec::new();
         if !expired.is_empty() {
-            records.push((None, Record::Expire { queue: number, messages: expired }));
+            records.push((
+                None,
+                Record::Expire {
+                    queue: number,
+                    messages: expired,
+                },
+            ));
         }
         if let Some((to, _)) = moved.first().copied() {
             let messages = moved.into_iter().map(|(_, key)| key).collect();
-            records.push((None, Record::Move { from: number, to, messages }));
+            records.push((
+                None,
+                Record::Move {
+                    from: number,
+                    to,
+                    messages,
+                },
+            ));
             self.woken.insert(to);
         }
         if !messages.is_empty() {
             let visible_ms = now.wall_ms + (seconds * 1000).cast_signed();
             let messages = messages.clone();
-            records.push((None, Record::Receive { queue: number, at_ms: now.wall_ms, visible_ms, messages }));
+            records.push((
+                None,
+                Record::Receive {
+                    queue: number,
+                    at_ms: now.wall_ms,
+                    visible_ms,
+                    messages,
+                },
+            ));
         }
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        self.record(now, &records, true, journal).map_err(|_| Refusal::Full)?;
-        let handles: Vec<Handle> =
-            messages.iter().map(|(message, stamp)| Handle { queue: number, message: *message, stamp: *stamp }).collect();
+        self.record(now, &records, true, journal)
+            .map_err(|_| Refusal::Full)?;
+        let handles: Vec<Handle> = messages
+            .iter()
+            .map(|(message, stamp)| Handle {
+                queue: number,
+                message: *message,
+                stamp: *stamp,
+            })
+            .collect();
         if let Some(key) = receive.try_key
             && !handles.is_empty()
         {
             self.waiters.remember(key, handles.clone(), now.running_ms);
         }
-        Ok(handles.into_iter().filter_map(|handle| self.given(handle)).collect())
+        Ok(handles
+            .into_iter()
+            .filter_map(|handle| self.given(handle))
+            .collect())
     }
 
     /// Hands what has become receivable to those who wait, first come, first served.
@@ -318,7 +403,8 @@ impl Core {
                 break;
             }
             self.waiters.remove(request);
-            self.out.push(Effect::Answer(request, Answer::Messages(Vec::new())));
+            self.out
+                .push(Effect::Answer(request, Answer::Messages(Vec::new())));
         }
     }
 
@@ -338,13 +424,39 @@ impl Core {
         handles: &[Handle],
         journal: &mut dyn Append,
     ) {
-        let Some(queue) = self.state.queue_by_number(number) else { return self.refuse(request, Refusal::NoQueue) };
-        let verdicts: Vec<_> =
-            handles.iter().map(|h| if h.queue == number { Ok(()) } else { Err(HandleRefusal::Foreign) }).collect();
-        let messages: Vec<Key> =
-            handles.iter().filter(|h| h.queue == number && queue.get(h.message).is_some()).map(|h| h.message).collect();
+        let Some(queue) = self.state.queue_by_number(number) else {
+            return self.refuse(request, Refusal::NoQueue);
+        };
+        let verdicts: Vec<_> = handles
+            .iter()
+            .map(|h| {
+                if h.queue == number {
+                    Ok(())
+                } else {
+                    Err(HandleRefusal::Foreign)
+                }
+            })
+            .collect();
+        let messages: Vec<Key> = handles
+            .iter()
+            .filter(|h| h.queue == number && queue.get(h.message).is_some())
+            .map(|h| h.message)
+            .collect();
         if !messages.is_empty()
-            && self.record(now, &[(None, Record::Delete { queue: number, messages })], true, journal).is_err()
+            && self
+                .record(
+                    now,
+                    &[(
+                        None,
+                        Record::Delete {
+                            queue: number,
+                            messages,
+                        },
+                    )],
+                    true,
+                    journal,
+                )
+                .is_err()
         {
             return self.answer(request, Answer::Unavailable);
         }
@@ -362,9 +474,13 @@ impl Core {
         if self.state.queue_by_number(number).is_none() {
             return self.refuse(request, Refusal::NoQueue);
         }
-        let verdicts = handles.iter().map(|(handle, seconds)| self.hide(now, number, *handle, *seconds, journal)).collect();
+        let verdicts = handles
+            .iter()
+            .map(|(handle, seconds)| self.hide(now, number, *handle, *seconds, journal))
+            .collect();
         self.woken.insert(number);
-        self.out.push(Effect::Answer(request, Answer::Handles(verdicts)));
+        self.out
+            .push(Effect::Answer(request, Answer::Handles(verdicts)));
     }
 
     fn hide(
@@ -378,11 +494,20 @@ impl Core {
         if handle.queue != number {
             return Err(HandleRefusal::Foreign);
         }
-        let queue = self.state.queues.get_mut(&number).expect("looked up by the caller");
+        let queue = self
+            .state
+            .queues
+            .get_mut(&number)
+            .expect("looked up by the caller");
         queue.show(now.running_ms);
         let seconds = seconds.unwrap_or(queue.document.visibility_seconds());
-        let stored = queue.get(handle.message).ok_or(HandleRefusal::Unavailable)?;
-        let (stamp, last_ms) = stored.touched.as_ref().map_or((0, now.wall_ms), |t| (t.stamp, t.last_ms));
+        let stored = queue
+            .get(handle.message)
+            .ok_or(HandleRefusal::Unavailable)?;
+        let (stamp, last_ms) = stored
+            .touched
+            .as_ref()
+            .map_or((0, now.wall_ms), |t| (t.stamp, t.last_ms));
         if queue.is_expired(stored, now.running_ms) || handle.stamp < stamp {
             return Err(HandleRefusal::Unavailable);
         }
@@ -395,12 +520,23 @@ impl Core {
             return Err(HandleRefusal::TooLong);
         }
         let visible_ms = now.wall_ms + (seconds * 1000).cast_signed();
-        let record = Record::Visibility { queue: number, message: handle.message, visible_ms };
-        self.record(now, &[(None, record)], true, journal).map_err(|_| HandleRefusal::Full)?;
+        let record = Record::Visibility {
+            queue: number,
+            message: handle.message,
+            visible_ms,
+        };
+        self.record(now, &[(None, record)], true, journal)
+            .map_err(|_| HandleRefusal::Full)?;
         Ok(())
     }
 
-    pub(super) fn give_back(&mut self, now: Now, number: u32, handles: &[Handle], journal: &mut dyn Append) {
+    pub(super) fn give_back(
+        &mut self,
+        now: Now,
+        number: u32,
+        handles: &[Handle],
+        journal: &mut dyn Append,
+    ) {
         for handle in handles {
             // A queue or message that is gone needs nothing back.
             if self.state.queue_by_number(number).is_some() {
@@ -420,7 +556,12 @@ impl Core {
             .collect();
         for (queue, messages) in outlived {
             // A full journal keeps them until the next sweep.
-            let _ = self.record(now, &[(None, Record::Expire { queue, messages })], true, journal);
+            let _ = self.record(
+                now,
+                &[(None, Record::Expire { queue, messages })],
+                true,
+                journal,
+            );
         }
     }
 }

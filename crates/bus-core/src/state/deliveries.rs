@@ -33,7 +33,14 @@ const _: () = assert!(std::mem::size_of::<Pending>() + std::mem::size_of::<Key>(
 
 impl Pending {
     pub(super) fn new(place: Place, version: u32, accepted_running: u64) -> Self {
-        Self { place, accepted_running, due: 0, version, attempts: 0, in_flight: false }
+        Self {
+            place,
+            accepted_running,
+            due: 0,
+            version,
+            attempts: 0,
+            in_flight: false,
+        }
     }
 }
 
@@ -145,8 +152,16 @@ impl Backlog {
         Some(pending)
     }
 
-    pub(super) fn retry(&mut self, key: Key, attempts: u32, due: u64, giving_up: Option<(Failure, Option<Exhausted>)>) {
-        let Some(pending) = self.pending.get_mut(&key) else { return };
+    pub(super) fn retry(
+        &mut self,
+        key: Key,
+        attempts: u32,
+        due: u64,
+        giving_up: Option<(Failure, Option<Exhausted>)>,
+    ) {
+        let Some(pending) = self.pending.get_mut(&key) else {
+            return;
+        };
         if pending.in_flight {
             self.in_flight -= 1;
         }
@@ -189,7 +204,12 @@ impl Backlog {
 
     /// Takes the next delivery that is due at `now` and durable (up to `synced`), and counts it in flight.
     pub(crate) fn take(&mut self, now: u64, synced: u64) -> Option<(Key, Pending)> {
-        let retry = self.waiting.first().copied().filter(|(due, _)| *due <= now).map(|(_, key)| key);
+        let retry = self
+            .waiting
+            .first()
+            .copied()
+            .filter(|(due, _)| *due <= now)
+            .map(|(_, key)| key);
         let fresh = self.fresh(synced);
         let key = match (retry, fresh) {
             (Some(retry), Some(fresh)) => {

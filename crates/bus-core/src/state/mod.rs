@@ -13,7 +13,9 @@ pub mod queues;
 pub mod snapshot;
 
 use crate::document::{Bus, Change, Kind, Queue, Rule, Target};
-use crate::limits::{BACKOFF_MS_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, VERSION_LINGER_MS, VISIBILITY_SECONDS_MAX};
+use crate::limits::{
+    BACKOFF_MS_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, VERSION_LINGER_MS, VISIBILITY_SECONDS_MAX,
+};
 use crate::name::{BusName, Home, QueueName, RuleName, TargetId};
 use crate::record::{Followed, Key, Place, Record};
 use crate::retry::Policy;
@@ -168,7 +170,11 @@ impl State {
 
     /// The moment at which a wall-clock time comes, on the clock that due times are kept in.
     pub(crate) fn due(&self, wall_ms: i64, now: Now) -> u64 {
-        let offset = if self.live { now.wall_ms - now.running_ms.cast_signed() } else { 0 };
+        let offset = if self.live {
+            now.wall_ms - now.running_ms.cast_signed()
+        } else {
+            0
+        };
         u64::try_from(wall_ms - offset).unwrap_or(0)
     }
 
@@ -203,8 +209,23 @@ impl State {
                     }
                 }
             }
-            Record::Outcome { delivery, version, attempt, at_ms, followed, failure } => {
-                self.outcome(now, *delivery, *version, *attempt, *at_ms, followed, failure.as_ref());
+            Record::Outcome {
+                delivery,
+                version,
+                attempt,
+                at_ms,
+                followed,
+                failure,
+            } => {
+                self.outcome(
+                    now,
+                    *delivery,
+                    *version,
+                    *attempt,
+                    *at_ms,
+                    followed,
+                    failure.as_ref(),
+                );
             }
             Record::DeadLetter(letter) => {
                 if let Some(delivery) = letter.delivery {
@@ -213,22 +234,40 @@ impl State {
                         backlog.last_failure = Some((letter.at_ms, letter.failure.clone()));
                     });
                 }
-                self.enqueue(letter.queue, Key { sequence, index: 0 }, Stored::new(place, 0, now.running_ms));
+                self.enqueue(
+                    letter.queue,
+                    Key { sequence, index: 0 },
+                    Stored::new(place, 0, now.running_ms),
+                );
             }
-            Record::Enqueue { delivery, version, queue } => {
+            Record::Enqueue {
+                delivery,
+                version,
+                queue,
+            } => {
                 if let Some(pending) = self.backlog_of(*version).and_then(|b| b.remove(*delivery)) {
                     self.unhold(pending.place.segment);
-                    let stored = Stored::new(pending.place, pending.version, pending.accepted_running);
+                    let stored =
+                        Stored::new(pending.place, pending.version, pending.accepted_running);
                     // The version's reference goes over to the message.
                     self.enqueue_held(*queue, *delivery, stored);
                 }
             }
-            Record::Redrive { queue, message, version } => {
-                let Some(stored) = self.queues.get_mut(queue).and_then(|q| q.remove(*message)) else { return };
+            Record::Redrive {
+                queue,
+                message,
+                version,
+            } => {
+                let Some(stored) = self.queues.get_mut(queue).and_then(|q| q.remove(*message))
+                else {
+                    return;
+                };
                 self.forget(&stored);
                 self.wait(now, Key { sequence, index: 0 }, stored.place, *version);
             }
-            Record::Send { queue, visible_ms, .. } => {
+            Record::Send {
+                queue, visible_ms, ..
+            } => {
                 let due = self.due(*visible_ms, now);
                 let mut stored = Stored::new(place, 0, now.running_ms);
                 if *visible_ms > now.wall_ms {
@@ -236,7 +275,12 @@ impl State {
                 }
                 self.enqueue(*queue, Key { sequence, index: 0 }, stored);
             }
-            Record::Receive { queue, at_ms, visible_ms, messages } => {
+            Record::Receive {
+                queue,
+                at_ms,
+                visible_ms,
+                messages,
+            } => {
                 let until = (*visible_ms > *at_ms).then(|| self.due(*visible_ms, now));
                 if let Some(queue) = self.queues.get_mut(queue) {
                     for (key, stamp) in messages {
@@ -244,7 +288,11 @@ impl State {
                     }
                 }
             }
-            Record::Visibility { queue, message, visible_ms } => {
+            Record::Visibility {
+                queue,
+                message,
+                visible_ms,
+            } => {
                 let until = (*visible_ms > now.wall_ms).then(|| self.due(*visible_ms, now));
                 if let Some(queue) = self.queues.get_mut(queue) {
                     queue.hide(*message, until);
@@ -274,9 +322,13 @@ impl State {
             }
             Record::Move { from, to, messages } => {
                 for key in messages {
-                    let Some(source) = self.queues.get_mut(from) else { return };
+                    let Some(source) = self.queues.get_mut(from) else {
+                        return;
+                    };
                     let name = source.document.name.as_str().to_owned();
-                    let Some(mut stored) = source.remove(*key) else { continue };
+                    let Some(mut stored) = source.remove(*key) else {
+                        continue;
+                    };
                     source.moved += 1;
                     stored.moved_from(&name);
                     if self.queues.contains_key(to) {
@@ -295,8 +347,19 @@ impl State {
                     }
                 }
             }
-            Record::Kept { key, body, seed, rest } => {
-                let kept = Kept { body: *body, seed: *seed, rest: (*rest).into(), sequence, running_ms: now.running_ms };
+            Record::Kept {
+                key,
+                body,
+                seed,
+                rest,
+            } => {
+                let kept = Kept {
+                    body: *body,
+                    seed: *seed,
+                    rest: (*rest).into(),
+                    sequence,
+                    running_ms: now.running_ms,
+                };
                 self.kept.insert(*key, kept);
                 self.kept_order.push_back((now.running_ms, *key));
                 if self.kept_order.len() > IDEMPOTENCY_KEYS_MAX {
@@ -313,15 +376,25 @@ impl State {
         self.arrivals.clear();
         self.changed_rules.clear();
         let turn = |wall: u64, furthest: u64| {
-            now.running_ms + wall.saturating_sub(u64::try_from(now.wall_ms).unwrap_or(0)).min(furthest)
+            now.running_ms
+                + wall
+                    .saturating_sub(u64::try_from(now.wall_ms).unwrap_or(0))
+                    .min(furthest)
         };
         for backlog in self.backlogs.values_mut() {
             backlog.start(|wall| turn(wall, BACKOFF_MS_MAX));
         }
         for queue in self.queues.values_mut() {
-            queue.start(now.running_ms, |wall| turn(wall, VISIBILITY_SECONDS_MAX * 1000));
+            queue.start(now.running_ms, |wall| {
+                turn(wall, VISIBILITY_SECONDS_MAX * 1000)
+            });
         }
-        let removed: Vec<u32> = self.versions.values().filter(|e| e.references == 0 && e.removed_running.is_some()).map(|e| e.version.number).collect();
+        let removed: Vec<u32> = self
+            .versions
+            .values()
+            .filter(|e| e.references == 0 && e.removed_running.is_some())
+            .map(|e| e.version.number)
+            .collect();
         for number in removed {
             self.collect_version(number);
         }
@@ -329,7 +402,8 @@ impl State {
         for entry in self.versions.values_mut() {
             if entry.removed_running.is_some() {
                 entry.removed_running = Some(now.running_ms);
-                self.versions_removed.push_back((now.running_ms, entry.version.number));
+                self.versions_removed
+                    .push_back((now.running_ms, entry.version.number));
             }
         }
         self.live = true;
@@ -337,7 +411,11 @@ impl State {
 
     /// Drops what time has made useless: kept answers, versions that nothing names.
     pub(crate) fn sweep(&mut self, running_ms: u64) {
-        while self.kept_order.front().is_some_and(|(at, _)| running_ms - at.min(&running_ms) > IDEMPOTENCY_MS) {
+        while self
+            .kept_order
+            .front()
+            .is_some_and(|(at, _)| running_ms - at.min(&running_ms) > IDEMPOTENCY_MS)
+        {
             self.forget_oldest_kept();
         }
         while let Some((at, number)) = self.versions_removed.front().copied() {
@@ -366,7 +444,10 @@ impl State {
 
     fn forget_oldest_kept(&mut self) {
         if let Some((at, key)) = self.kept_order.pop_front()
-            && self.kept.get(&key).is_some_and(|kept| kept.running_ms == at)
+            && self
+                .kept
+                .get(&key)
+                .is_some_and(|kept| kept.running_ms == at)
         {
             self.kept.remove(&key);
         }
@@ -375,7 +456,9 @@ impl State {
     // ---- deliveries and messages -------------------------------------------------------------
 
     fn deliver(&mut self, now: Now, key: Key, place: Place, version: u32) {
-        let Some(entry) = self.versions.get(&version) else { return };
+        let Some(entry) = self.versions.get(&version) else {
+            return;
+        };
         if let Kind::Queue(name) = &entry.version.kind
             && let Some(number) = self.queue_names.get(name).copied()
             && !self.queues[&number].is_full()
@@ -389,7 +472,9 @@ impl State {
     }
 
     fn wait(&mut self, now: Now, key: Key, place: Place, version: u32) {
-        let Some(entry) = self.versions.get(&version) else { return };
+        let Some(entry) = self.versions.get(&version) else {
+            return;
+        };
         let backlog = entry.version.backlog;
         self.reference(version);
         self.hold(place.segment);
@@ -427,7 +512,9 @@ impl State {
     fn drop_messages(&mut self, queue: u32, keys: &[Key]) -> u64 {
         let mut dropped = 0;
         for key in keys {
-            let Some(stored) = self.queues.get_mut(&queue).and_then(|q| q.remove(*key)) else { continue };
+            let Some(stored) = self.queues.get_mut(&queue).and_then(|q| q.remove(*key)) else {
+                continue;
+            };
             self.forget(&stored);
             dropped += 1;
         }
@@ -470,9 +557,13 @@ impl State {
                 self.expired += ended;
             }
             Followed::RetryAt(_) | Followed::DeadLetterRetryAt(..) => {
-                let Some(backlog) = self.backlog_of(version) else { return };
+                let Some(backlog) = self.backlog_of(version) else {
+                    return;
+                };
                 let giving_up = match followed {
-                    Followed::DeadLetterRetryAt(_, exhausted) => failure.map(|f| (f.clone(), *exhausted)),
+                    Followed::DeadLetterRetryAt(_, exhausted) => {
+                        failure.map(|f| (f.clone(), *exhausted))
+                    }
                     _ => None,
                 };
                 backlog.retry(delivery, attempt, due, giving_up);
@@ -487,8 +578,12 @@ impl State {
     }
 
     fn end_delivery(&mut self, version: u32, delivery: Key, note: impl FnOnce(&mut Backlog)) {
-        let Some(backlog) = self.backlog_of(version) else { return };
-        let Some(pending) = backlog.remove(delivery) else { return };
+        let Some(backlog) = self.backlog_of(version) else {
+            return;
+        };
+        let Some(pending) = backlog.remove(delivery) else {
+            return;
+        };
         note(backlog);
         self.unhold(pending.place.segment);
         self.unreference(version);
@@ -506,7 +601,8 @@ impl State {
             if entry.references == 0
                 && let Some(at) = entry.removed_running
             {
-                self.versions_removed.push_back((at.max(self.running_ms), version));
+                self.versions_removed
+                    .push_back((at.max(self.running_ms), version));
             }
         }
     }
@@ -516,7 +612,10 @@ impl State {
     }
 
     fn unhold(&mut self, segment: u64) {
-        let count = self.segments.get_mut(&segment).expect("a place handed out holds its segment");
+        let count = self
+            .segments
+            .get_mut(&segment)
+            .expect("a place handed out holds its segment");
         *count -= 1;
         if *count == 0 {
             self.segments.remove(&segment);
@@ -535,18 +634,26 @@ impl State {
             Change::PutBus(bus) => self.put_bus(bus),
             Change::DeleteBus(name) => {
                 self.buses.remove(&name);
-                let rules: Vec<RuleName> = self.rules.remove(&name).unwrap_or_default().into_keys().collect();
+                let rules: Vec<RuleName> = self
+                    .rules
+                    .remove(&name)
+                    .unwrap_or_default()
+                    .into_keys()
+                    .collect();
                 for rule in rules {
                     self.retire_targets(now, &name, &rule, |_| true);
                     self.changed_rules.push((name.clone(), rule));
                 }
             }
             Change::PutRule(rule) => {
-                self.retire_targets(now, &rule.bus, &rule.name, |id| !rule.targets.contains_key(id));
+                self.retire_targets(now, &rule.bus, &rule.name, |id| {
+                    !rule.targets.contains_key(id)
+                });
                 for target in rule.targets.values() {
                     self.put_target(now, &rule, target);
                 }
-                self.changed_rules.push((rule.bus.clone(), rule.name.clone()));
+                self.changed_rules
+                    .push((rule.bus.clone(), rule.name.clone()));
                 let rules = self.rules.entry(rule.bus.clone()).or_default();
                 rules.insert(rule.name.clone(), Arc::new(rule));
             }
@@ -559,7 +666,10 @@ impl State {
             }
             Change::PutQueue(queue) => {
                 if let Some(number) = self.queue_names.get(&queue.name) {
-                    self.queues.get_mut(number).expect("names and numbers agree").set(queue);
+                    self.queues
+                        .get_mut(number)
+                        .expect("names and numbers agree")
+                        .set(queue);
                 } else {
                     let number = self.queue_next;
                     self.queue_next += 1;
@@ -568,8 +678,13 @@ impl State {
                 }
             }
             Change::DeleteQueue(name) => {
-                let Some(number) = self.queue_names.remove(&name) else { return };
-                let queue = self.queues.remove(&number).expect("names and numbers agree");
+                let Some(number) = self.queue_names.remove(&name) else {
+                    return;
+                };
+                let queue = self
+                    .queues
+                    .remove(&number)
+                    .expect("names and numbers agree");
                 for stored in queue.messages() {
                     self.forget(stored.1);
                 }
@@ -581,22 +696,36 @@ impl State {
         let name = (rule.bus.clone(), rule.name.clone(), target.id.clone());
         if let Some(number) = self.current.get(&name).copied() {
             let old = &self.versions[&number].version;
-            if old.target.same_version(target) && old.target.webhook.is_some() == target.webhook.is_some() {
+            if old.target.same_version(target)
+                && old.target.webhook.is_some() == target.webhook.is_some()
+            {
                 let mut version = (**old).clone();
                 version.target = target.clone();
-                self.versions.get_mut(&number).expect("looked up above").version = Arc::new(version);
+                self.versions
+                    .get_mut(&number)
+                    .expect("looked up above")
+                    .version = Arc::new(version);
                 return;
             }
             self.remove_version(now, number);
         }
         // A webhook written in shorthand that comes back as another kind has not come back (F27).
-        let backlog_name = (name.0.clone(), name.1.clone(), name.2.clone(), target.webhook.is_some());
-        let backlog = *self.backlog_names.entry(backlog_name.clone()).or_insert_with(|| {
-            let number = self.backlog_next;
-            self.backlog_next += 1;
-            self.backlogs.insert(number, Backlog::new(number, backlog_name));
-            number
-        });
+        let backlog_name = (
+            name.0.clone(),
+            name.1.clone(),
+            name.2.clone(),
+            target.webhook.is_some(),
+        );
+        let backlog = *self
+            .backlog_names
+            .entry(backlog_name.clone())
+            .or_insert_with(|| {
+                let number = self.backlog_next;
+                self.backlog_next += 1;
+                self.backlogs
+                    .insert(number, Backlog::new(number, backlog_name));
+                number
+            });
         let number = self.version_next;
         self.version_next += 1;
         let kind = Kind::of(&target.arn, &self.home);
@@ -609,30 +738,59 @@ impl State {
             kind,
             policy: target.policy(),
         };
-        let entry = VersionEntry { version: Arc::new(version), references: 0, removed_running: None };
+        let entry = VersionEntry {
+            version: Arc::new(version),
+            references: 0,
+            removed_running: None,
+        };
         self.versions.insert(number, entry);
         self.current.insert(name, number);
-        self.backlogs.get_mut(&backlog).expect("made above").retired_running = None;
+        self.backlogs
+            .get_mut(&backlog)
+            .expect("made above")
+            .retired_running = None;
         if self.live {
             self.arrivals.push_back((0, Arrival::Backlog(backlog)));
         }
     }
 
-    fn retire_targets(&mut self, now: Now, bus: &BusName, rule: &RuleName, gone: impl Fn(&TargetId) -> bool) {
-        let Some(old) = self.rules.get(bus).and_then(|rules| rules.get(rule)).cloned() else { return };
+    fn retire_targets(
+        &mut self,
+        now: Now,
+        bus: &BusName,
+        rule: &RuleName,
+        gone: impl Fn(&TargetId) -> bool,
+    ) {
+        let Some(old) = self
+            .rules
+            .get(bus)
+            .and_then(|rules| rules.get(rule))
+            .cloned()
+        else {
+            return;
+        };
         for id in old.targets.keys().filter(|id| gone(id)) {
-            if let Some(number) = self.current.remove(&(bus.clone(), rule.clone(), id.clone())) {
+            if let Some(number) = self
+                .current
+                .remove(&(bus.clone(), rule.clone(), id.clone()))
+            {
                 self.remove_version(now, number);
             }
         }
     }
 
     fn remove_version(&mut self, now: Now, number: u32) {
-        let entry = self.versions.get_mut(&number).expect("current versions exist");
+        let entry = self
+            .versions
+            .get_mut(&number)
+            .expect("current versions exist");
         entry.removed_running = Some(now.running_ms);
         let backlog = entry.version.backlog;
         self.versions_removed.push_back((now.running_ms, number));
-        self.backlogs.get_mut(&backlog).expect("a version's backlog exists").retired_running = Some(now.running_ms);
+        self.backlogs
+            .get_mut(&backlog)
+            .expect("a version's backlog exists")
+            .retired_running = Some(now.running_ms);
         if self.live {
             self.arrivals.push_back((0, Arrival::Backlog(backlog)));
         }
@@ -660,7 +818,12 @@ impl State {
 
     /// A target's newest version.
     #[must_use]
-    pub fn current_version(&self, bus: &BusName, rule: &RuleName, id: &TargetId) -> Option<&Arc<Version>> {
+    pub fn current_version(
+        &self,
+        bus: &BusName,
+        rule: &RuleName,
+        id: &TargetId,
+    ) -> Option<&Arc<Version>> {
         let number = self.current.get(&(bus.clone(), rule.clone(), id.clone()))?;
         self.version(*number)
     }

@@ -53,7 +53,13 @@ pub struct Touched {
 
 impl Stored {
     pub(super) fn new(place: Place, version: u32, sent_running: u64) -> Self {
-        Self { place, sent_running, seat: Seat::Ready(0), version, touched: None }
+        Self {
+            place,
+            sent_running,
+            seat: Seat::Ready(0),
+            version,
+            touched: None,
+        }
     }
 
     pub(super) fn delay_until(&mut self, due: u64) {
@@ -158,11 +164,26 @@ impl QueueState {
     /// Messages to be received, in flight, and delayed, at `now` on the running clock.
     #[must_use]
     pub fn counts(&self, now: u64) -> (usize, usize, usize) {
-        let over = self.hidden.range(..=(now, Key { sequence: u64::MAX, index: u16::MAX }));
-        let over_in_flight = over.clone().filter(|(_, key)| matches!(self.messages[key].seat, Seat::InFlight(_))).count();
+        let over = self.hidden.range(
+            ..=(
+                now,
+                Key {
+                    sequence: u64::MAX,
+                    index: u16::MAX,
+                },
+            ),
+        );
+        let over_in_flight = over
+            .clone()
+            .filter(|(_, key)| matches!(self.messages[key].seat, Seat::InFlight(_)))
+            .count();
         let over = over.count();
         let in_flight = self.in_flight - over_in_flight;
-        (self.ready.len() + over, in_flight, self.hidden.len() - over - in_flight)
+        (
+            self.ready.len() + over,
+            in_flight,
+            self.hidden.len() - over - in_flight,
+        )
     }
 
     pub(super) fn insert(&mut self, key: Key, mut stored: Stored) {
@@ -199,7 +220,9 @@ impl QueueState {
     }
 
     fn seat(&mut self, key: Key, seat: Seat) {
-        let Some(stored) = self.messages.get_mut(&key) else { return };
+        let Some(stored) = self.messages.get_mut(&key) else {
+            return;
+        };
         let old = std::mem::replace(&mut stored.seat, seat);
         self.leave_seat(key, old);
         match seat {
@@ -219,7 +242,9 @@ impl QueueState {
     }
 
     pub(super) fn received(&mut self, key: Key, stamp: u64, at_ms: i64, until: Option<u64>) {
-        let Some(stored) = self.messages.get_mut(&key) else { return };
+        let Some(stored) = self.messages.get_mut(&key) else {
+            return;
+        };
         let touched = stored.touched.get_or_insert_default();
         touched.receives += 1;
         touched.receives_here += 1;
@@ -242,7 +267,15 @@ impl QueueState {
     }
 
     pub(super) fn keys_up_to(&self, sequence: u64) -> Vec<Key> {
-        self.messages.range(..=Key { sequence, index: u16::MAX }).map(|(key, _)| *key).collect()
+        self.messages
+            .range(
+                ..=Key {
+                    sequence,
+                    index: u16::MAX,
+                },
+            )
+            .map(|(key, _)| *key)
+            .collect()
     }
 
     pub(super) fn start(&mut self, running_ms: u64, turn: impl Fn(u64) -> u64) {
@@ -294,7 +327,12 @@ impl QueueState {
     /// The oldest messages that have outlived the retention, at most `most`. Keys are in the order of
     /// sending, so the first that has not ends the search.
     pub(crate) fn outlived(&self, now: u64, most: usize) -> Vec<Key> {
-        self.messages.iter().take_while(|(_, m)| self.is_expired(m, now)).take(most).map(|(key, _)| *key).collect()
+        self.messages
+            .iter()
+            .take_while(|(_, m)| self.is_expired(m, now))
+            .take(most)
+            .map(|(key, _)| *key)
+            .collect()
     }
 
     pub(super) fn restore(&mut self, key: Key, stored: Stored) {

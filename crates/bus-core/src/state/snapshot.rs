@@ -93,7 +93,13 @@ impl State {
     #[must_use]
     pub fn snapshot(&self, now: Now) -> Vec<Vec<u8>> {
         assert!(self.staged.is_empty());
-        let wall = |due: u64| if self.live { due.cast_signed() - now.running_ms.cast_signed() + now.wall_ms } else { due.cast_signed() };
+        let wall = |due: u64| {
+            if self.live {
+                due.cast_signed() - now.running_ms.cast_signed() + now.wall_ms
+            } else {
+                due.cast_signed()
+            }
+        };
         let mut chunks = Chunks::default();
         let w = chunks.begin(HEAD);
         w.u64(self.start_number);
@@ -158,7 +164,11 @@ impl State {
                 w.u64(pending.accepted_running);
                 w.u32(pending.version);
                 w.u16(pending.attempts);
-                w.i64(if pending.due == 0 { 0 } else { wall(pending.due).max(1) });
+                w.i64(if pending.due == 0 {
+                    0
+                } else {
+                    wall(pending.due).max(1)
+                });
                 let reason = backlog.giving_up.get(key);
                 w.u8(u8::from(reason.is_some()));
                 if let Some((failure, exhausted)) = reason {
@@ -198,7 +208,9 @@ impl State {
             }
         }
         for (_, key) in &self.kept_order {
-            let Some(kept) = self.kept.get(key) else { continue };
+            let Some(kept) = self.kept.get(key) else {
+                continue;
+            };
             let w = chunks.begin(KEPT);
             w.u128(*key);
             w.u64(kept.body);
@@ -228,7 +240,10 @@ impl State {
                 HEAD => {
                     self.start_number = r.u64()?;
                     self.stopped_clean = r.u8()? == 1;
-                    self.secret = r.bytes()?.try_into().map_err(|_| DecodeError::Unknown("secret"))?;
+                    self.secret = r
+                        .bytes()?
+                        .try_into()
+                        .map_err(|_| DecodeError::Unknown("secret"))?;
                     self.born_ms = r.i64()?;
                     self.running_ms = r.u64()?;
                     self.expired = r.u64()?;
@@ -276,7 +291,8 @@ impl State {
                 },
                 QUEUES => {
                     let row: QueueRow = row(&mut r)?;
-                    self.queue_names.insert(row.document.name.clone(), row.number);
+                    self.queue_names
+                        .insert(row.document.name.clone(), row.number);
                     let mut queue = QueueState::new(row.number, row.document);
                     queue.deleted = row.deleted;
                     queue.expired = row.expired;
@@ -295,10 +311,17 @@ impl State {
                     let mut pending = Pending::new(place, version, accepted_running);
                     pending.attempts = attempts;
                     pending.due = due;
-                    let reason = if r.u8()? == 1 { Some((read_failure(&mut r)?, read_exhausted(&mut r)?)) } else { None };
+                    let reason = if r.u8()? == 1 {
+                        Some((read_failure(&mut r)?, read_exhausted(&mut r)?))
+                    } else {
+                        None
+                    };
                     self.reference(version);
                     self.hold(place.segment);
-                    let backlog = self.backlogs.get_mut(&backlog).ok_or(DecodeError::Unknown("backlog"))?;
+                    let backlog = self
+                        .backlogs
+                        .get_mut(&backlog)
+                        .ok_or(DecodeError::Unknown("backlog"))?;
                     backlog.insert(key, pending);
                     if let Some(reason) = reason {
                         backlog.giving_up.insert(key, reason);
@@ -329,12 +352,22 @@ impl State {
                     }
                     self.reference(version);
                     self.hold(place.segment);
-                    self.queues.get_mut(&queue).ok_or(DecodeError::Unknown("queue"))?.restore(key, stored);
+                    self.queues
+                        .get_mut(&queue)
+                        .ok_or(DecodeError::Unknown("queue"))?
+                        .restore(key, stored);
                 }
                 KEPT => {
                     let key = r.u128()?;
-                    let (body, seed, sequence, running_ms) = (r.u64()?, r.u128()?, r.u64()?, r.u64()?);
-                    let kept = Kept { body, seed, rest: r.bytes()?.into(), sequence, running_ms };
+                    let (body, seed, sequence, running_ms) =
+                        (r.u64()?, r.u128()?, r.u64()?, r.u64()?);
+                    let kept = Kept {
+                        body,
+                        seed,
+                        rest: r.bytes()?.into(),
+                        sequence,
+                        running_ms,
+                    };
                     self.kept_order.push_back((running_ms, key));
                     self.kept.insert(key, kept);
                 }
@@ -345,6 +378,9 @@ impl State {
     }
 
     fn restore_rule(&mut self, rule: Rule) {
-        self.rules.entry(rule.bus.clone()).or_default().insert(rule.name.clone(), Arc::new(rule));
+        self.rules
+            .entry(rule.bus.clone())
+            .or_default()
+            .insert(rule.name.clone(), Arc::new(rule));
     }
 }

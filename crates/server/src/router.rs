@@ -1,0 +1,165 @@
+//! From an event to its deliveries: which rules match it, and which targets they have.
+//!
+//! Matching happens in the tasks that read requests, in parallel, against an immutable [`Routing`] that is
+//! replaced whole when rules change. The core owns the [`Router`], which makes the next one.
+
+use crate::shapers::Shapers;
+use bus_core::document::{Kind, Rule};
+use bus_core::limits::DELIVERIES_MAX;
+use bus_core::name::{BusName, RuleName};
+use bus_core::state::{MUST_WAIT, RuleKey, State, Version};
+use rule_engine::pattern::{Options, Pattern};
+use rule_engine::rule_set::RuleSet;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Everything that intake needs to know of the rules, as they were at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Routing {
+    buses: HashMap<BusName, Arc<BusRoutes>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct BusRoutes {
+    set: RuleSet<u32>,
+    rules: HashMap<u32, Arc<Route>>,
+}
+
+#[derive(Debug)]
+struct Route {
+    name: RuleName,
+    targets: Vec<Arc<Version>>,
+}
+
+/// An event matched more targets than one event may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyDeliveries;
+
+/// What an event will be sent to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routed {
+    /// Versions of the targets; [`MUST_WAIT`] is set in those whose input could not be shaped.
+    pub deliveries: Vec<u32>,
+    /// Rules that matched.
+    pub rules: usize,
+}
+
+impl Routing {
+    /// Whether a bus exists.
+    #[must_use]
+    pub fn has_bus(&self, bus: &str) -> bool {
+        self.buses.contains_key(bus)
+    }
+
+    /// The deliveries of an event on a bus; a bus that does not exist has none.
+    ///
+    /// # Errors
+    /// [`TooManyDeliveries`].
+    pub fn route(
+        &self,
+        bus: &str,
+        envelope: &[u8],
+        shapers: &Shapers,
+        accepted_ms: i64,
+    ) -> Result<Routed, TooManyDeliveries> {
+        let Some(routes) = self.buses.get(bus) else {
+            return Ok(Routed::default());
+        };
+        let mut ids = Vec::new();
+        routes.set.matches(envelope, &mut ids);
+        let mut deliveries = Vec::new();
+        for id in &ids {
+            for version in &routes.rules[id].targets {
+                // A queue's message is shaped at each read, so it must be known now that it can be.
+                let waits = matches!(version.kind, Kind::Queue(_))
+                    && version.target.shapes()
+                    && shapers.shape(version, envelope, accepted_ms).is_err();
+                deliveries.push(version.number | if waits { MUST_WAIT } else { 0 });
+            }
+        }
+        if DELIVERIES_MAX < deliveries.len() {
+            return Err(TooManyDeliveries);
+        }
+        Ok(Routed { deliveries, rules: ids.len() })
+    }
+
+    /// Names of the rules that match an event, for people.
+    #[must_use]
+    pub fn matching(&self, bus: &str, envelope: &[u8]) -> Vec<RuleName> {
+        let Some(routes) = self.buses.get(bus) else { return Vec::new() };
+        let mut ids = Vec::new();
+        routes.set.matches(envelope, &mut ids);
+        ids.iter().map(|id| routes.rules[id].name.clone()).collect()
+    }
+}
+
+/// Makes the next [`Routing`] from what has changed.
+#[derive(Debug, Default)]
+pub struct Router {
+    routing: Routing,
+    numbers: BTreeMap<RuleKey, u32>,
+    next: u32,
+}
+
+impl Router {
+    /// All rules of a state.
+    #[must_use]
+    pub fn new(state: &State) -> Self {
+        let mut router = Self::default();
+        let all: Vec<RuleKey> = state
+            .buses()
+            .keys()
+            .flat_map(|bus| state.rules(bus.as_str()).into_iter().flatten().map(|(name, _)| (bus.clone(), name.clone())))
+            .collect();
+        router.update(state, &all);
+        router
+    }
+
+    /// Takes over what `state` says of these rules, and of the buses.
+    pub fn update(&mut self, state: &State, changed: &[RuleKey]) {
+        self.routing.buses.retain(|bus, _| state.buses().contains_key(bus));
+        for bus in state.buses().keys() {
+            if !self.routing.buses.contains_key(bus) {
+                self.routing.buses.insert(bus.clone(), Arc::default());
+            }
+        }
+        for key in changed {
+            let Some(routes) = self.routing.buses.get_mut(&key.0) else { continue };
+            let routes = Arc::make_mut(routes);
+            let number = *self.numbers.entry(key.clone()).or_insert_with(|| {
+                self.next += 1;
+                self.next
+            });
+            match state.rule(key.0.as_str(), key.1.as_str()).filter(|rule| rule.is_on()) {
+                Some(rule) => set_rule(routes, number, state, rule),
+                None => {
+                    routes.set.remove(number);
+                    routes.rules.remove(&number);
+                    if state.rule(key.0.as_str(), key.1.as_str()).is_none() {
+                        self.numbers.remove(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The rules as they are now.
+    #[must_use]
+    pub fn routing(&self) -> Arc<Routing> {
+        Arc::new(self.routing.clone())
+    }
+}
+
+fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
+    // A stored pattern was accepted under the limits of its time; it is not judged again.
+    let options = Options { complexity_limit: None };
+    let pattern = rule.pattern.as_deref().filter(|text| !text.is_empty());
+    let Some(pattern) = pattern.and_then(|text| Pattern::parse_with(text, &options).ok()) else {
+        routes.set.remove(number);
+        routes.rules.remove(&number);
+        return;
+    };
+    routes.set.replace(number, &pattern);
+    let targets = rule.targets.keys().filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned()).collect();
+    routes.rules.insert(number, Arc::new(Route { name: rule.name.clone(), targets }));
+}
