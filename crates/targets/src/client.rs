@@ -91,8 +91,9 @@ pub enum ClientError {
     Tls(#[source] rustls::Error),
 }
 
-/// One request. `Host` and `Content-Length` are set by the client.
-#[derive(Debug, Clone)]
+/// One request. `Host` and `Content-Length` are set by the client. No `Debug`:
+/// headers and body may hold secrets.
+#[derive(Clone)]
 pub struct Request {
     /// Where to; checked again before anything is sent.
     pub url: Url,
@@ -108,7 +109,6 @@ pub struct Request {
 }
 
 /// The answer: a complete head, whatever became of the body.
-#[derive(Debug)]
 pub struct Answer {
     /// Status; never 1xx but 101.
     pub status: u16,
@@ -118,6 +118,15 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// True if `body` is all of it.
     pub body_complete: bool,
+}
+
+/// Shows the status alone: the rest may hold a token.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no answer.
@@ -266,15 +275,15 @@ impl Client {
         };
         let mut body = Vec::new();
         let reading = read_body(&mut connection.driver, &mut incoming, &mut body, kept);
-        let read_whole = matches!(timeout_at(until, reading).await, Ok(true));
+        let read = timeout_at(until, reading).await.ok().flatten();
         drop(incoming);
-        if read_whole && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        if read.is_some() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
             self.put_idle(key, connection).await;
         }
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            body_complete: read_whole,
+            body_complete: read == Some(body.len()),
             body,
         })
     }
@@ -535,25 +544,25 @@ fn to_hyper(request: Request) -> Result<hyper::Request<Full<Bytes>>, SendError> 
     Ok(sent)
 }
 
-/// Reads to the end, keeping up to `kept` bytes. True if that was all of it.
+/// Reads to the end, keeping up to `kept` bytes. The body's length, if the end came.
 async fn read_body(
     driver: &mut Option<Driver>,
     incoming: &mut hyper::body::Incoming,
     body: &mut Vec<u8>,
     kept: usize,
-) -> bool {
+) -> Option<usize> {
     let mut read = 0_usize;
     loop {
         let data = match drive(driver, incoming.frame()).await {
-            None => return kept == 0 || read <= kept,
-            Some(Err(_)) => return false,
+            None => return Some(read),
+            Some(Err(_)) => return None,
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
         read += data.len();
         let room = kept - body.len();
         body.extend_from_slice(&data[..data.len().min(room)]);
         if limits::BODY_BYTES_MAX < read {
-            return false;
+            return None;
         }
     }
 }
@@ -713,7 +722,7 @@ impl AsyncRead for Socket {
         let socket = self.get_mut();
         let allowed = socket.allowance.load(Ordering::Relaxed);
         if allowed == 0 {
-            let error = io::Error::other("the target sends more than is read");
+            let error = io::Error::other("the answer is longer than what is read of it");
             return Poll::Ready(Err(error));
         }
         let before = buf.filled().len();
@@ -783,6 +792,65 @@ impl AsyncWrite for Socket {
         match &self.stream {
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::EgressSettings;
+
+    #[tokio::test]
+    async fn a_name_that_now_leads_to_a_forbidden_address_is_not_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let egress = Egress::new(&EgressSettings {
+            http_allowed: true,
+            ..EgressSettings::default()
+        });
+        let client = Client::new(egress.unwrap(), Timeouts::default(), &[]).unwrap();
+        let url = format!("http://rebound.example:{port}/");
+        let request = Request {
+            url: client.egress().check_url(&url).unwrap(),
+            method: Method::POST,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            body_bytes_kept: 0,
+        };
+        // One good address beside it does not help: no picking.
+        for addresses in [vec!["127.0.0.1"], vec!["93.184.216.34", "127.0.0.1"]] {
+            let found = Resolved {
+                addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+                at: Instant::now(),
+            };
+            lock(&client.resolved).insert("rebound.example".to_owned(), found);
+            let error = client.send(request.clone()).await.unwrap_err();
+            assert!(matches!(error, SendError::NotAllowed(_)), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .contains("[egress] allow = [\"127.0.0.1\"]")
+            );
+        }
+        let accepting = tokio::time::timeout(Duration::from_millis(50), listener.accept());
+        assert!(accepting.await.is_err(), "a connection was made");
+    }
+
+    #[test]
+    fn times_are_within_their_bounds() {
+        let egress = || Egress::new(&EgressSettings::default()).unwrap();
+        for timeouts in [
+            Timeouts {
+                head: Duration::from_secs(31),
+                ..Timeouts::default()
+            },
+            Timeouts {
+                dns: Duration::ZERO,
+                ..Timeouts::default()
+            },
+        ] {
+            assert!(Client::new(egress(), timeouts, &[]).is_err());
         }
     }
 }

@@ -39,7 +39,7 @@ impl Default for LogOptions {
     }
 }
 
-/// One line, its newline included. Made by [`line`] alone, so that a line is a line.
+/// One line, its newline included. Made by [`line()`] alone, so that a line is a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line(Vec<u8>);
 
