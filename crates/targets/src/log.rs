@@ -425,14 +425,16 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_cannot_be_written_leaves_nothing_behind() {
+    fn a_batch_that_fails_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let mut files = logs(dir.path(), 1000);
         files.append("a", &[of(b"1")]).unwrap();
-        // A handle that may not write stands in for a full disk.
+        // The line is written when the sync of a folder that is gone fails.
         let path = dir.path().join("a.jsonl");
-        files.open.get_mut("a.jsonl").unwrap().file = File::open(&path).unwrap();
+        files.open.get_mut("a.jsonl").unwrap().entry_synced = false;
+        files.dir = dir.path().join("gone");
         assert!(files.append("a", &[of(b"2")]).is_err());
+        files.dir = dir.path().to_owned();
         assert_eq!(fs::read(&path).unwrap(), of(b"1").as_bytes());
         files.append("a", &[of(b"2")]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);

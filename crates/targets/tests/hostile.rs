@@ -291,37 +291,41 @@ async fn chunked_and_empty_answers_keep_the_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_that_closed_at_rest_is_not_used() {
-    for answer in [
-        OK,
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-    ] {
-        let target = Target::closing_after(answer).await;
+async fn a_connection_that_closes_or_speaks_at_rest_is_not_used() {
+    for last_words in ["", "HTTP/1.1 408 Request Timeout\r\n\r\n", "\r\n"] {
+        let target = Target::new(move |mut stream| async move {
+            read_request(&mut stream).await?;
+            stream.write_all(OK.as_bytes()).await?;
+            // Long enough for the connection to be at rest.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stream.write_all(last_words.as_bytes()).await
+        })
+        .await;
         let client = client();
-        for _ in 0..3 {
-            assert_eq!(
-                attempt(&client, &target.webhook()).await,
-                Outcome::Delivered
-            );
-            // Long enough for the close to arrive.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        for connections in 1..=2 {
+            let outcome = attempt(&client, &target.webhook()).await;
+            assert_eq!(outcome, Outcome::Delivered);
+            assert_eq!(target.connections(), connections);
+            assert_eq!(client.idle_count(), 1);
+            // Long enough for the end of it to arrive.
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(target.connections(), 3);
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_speaks_at_rest_is_not_used() {
-    let target = Target::answering(format!("{OK}HTTP/1.1 500 Smuggled\r\n\r\n")).await;
-    let client = client();
-    for _ in 0..2 {
-        assert_eq!(
-            attempt(&client, &target.webhook()).await,
-            Outcome::Delivered
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+async fn a_connection_that_is_over_is_not_kept() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 500 Smuggled\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let target = Target::answering(answer).await;
+        let client = client();
+        let outcome = attempt(&client, &target.webhook()).await;
+        assert_eq!(outcome, Outcome::Delivered);
+        assert_eq!(client.idle_count(), 0, "{answer}");
     }
-    assert_eq!(target.connections(), 2);
 }
 
 #[tokio::test]
