@@ -89,8 +89,7 @@ impl Core {
             }
             return false;
         }
-        let shorthand_webhook = backlog.name.3;
-        let slots = if shorthand_webhook {
+        let slots = if backlog.webhook {
             WEBHOOK_IN_FLIGHT_MAX
         } else {
             LOG_IN_FLIGHT_MAX

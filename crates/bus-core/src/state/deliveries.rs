@@ -54,6 +54,8 @@ pub struct Backlog {
     pub number: u32,
     /// Which target.
     pub name: BacklogName,
+    /// Whether attempts go out of the house, and so have few slots.
+    pub webhook: bool,
     /// Since when the target is gone.
     pub retired_running: Option<u64>,
     /// Deliveries that arrived.
@@ -79,6 +81,7 @@ impl Backlog {
         Self {
             number,
             name,
+            webhook: false,
             retired_running: None,
             delivered: 0,
             dead_letters: 0,

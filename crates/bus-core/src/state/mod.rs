@@ -729,6 +729,7 @@ impl State {
         let number = self.version_next;
         self.version_next += 1;
         let kind = Kind::of(&target.arn, &self.home);
+        let webhook = matches!(kind, Kind::Webhook(..));
         let version = Version {
             number,
             backlog,
@@ -745,10 +746,9 @@ impl State {
         };
         self.versions.insert(number, entry);
         self.current.insert(name, number);
-        self.backlogs
-            .get_mut(&backlog)
-            .expect("made above")
-            .retired_running = None;
+        let backlog_state = self.backlogs.get_mut(&backlog).expect("made above");
+        backlog_state.retired_running = None;
+        backlog_state.webhook = webhook;
         if self.live {
             self.arrivals.push_back((0, Arrival::Backlog(backlog)));
         }

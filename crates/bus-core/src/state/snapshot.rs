@@ -277,6 +277,9 @@ impl State {
                         rule: row.rule,
                         target: row.target,
                     };
+                    if let Some(backlog) = self.backlogs.get_mut(&row.backlog) {
+                        backlog.webhook |= matches!(version.kind, Kind::Webhook(..));
+                    }
                     let entry = VersionEntry {
                         version: Arc::new(version),
                         references: 0,

@@ -1,0 +1,609 @@
+//! The running bus: the thread that owns core and journal, and the handle by which all others talk to it.
+//!
+//! One thread steps the core; disk threads write, sync and prepare; answers go back by request number. Two
+//! bounded channels lead in: what callers ask, which stops being taken while the journal's group is full, and
+//! what must never wait behind it (outcomes, disk completions, disconnects). Each caller holds a permit, so a
+//! channel is never full.
+
+use crate::clock::Clock;
+use crate::dispatcher::Dispatcher;
+use crate::router::{Router, Routing};
+use crate::shapers::Shapers;
+use crate::store::{Appender, Store, to_journal};
+use arc_swap::ArcSwap;
+use bus_core::core::{Answer, Attempted, Core, Effect, Handle, Input, RequestNumber, Settings};
+use bus_core::name::{Home, QueueName};
+use bus_core::record::Place;
+use bus_core::state::Now;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use journal::{Done, Journal, ReadError, Reader, SegmentId, Work, WorkKind};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Requests under way in the core. Source: reliability-security.md 5, commit queue.
+const REQUESTS_MAX: usize = 4_096 + bus_core::limits::WAITERS_MAX;
+/// Room for what must not wait: an outcome for each attempt, a disconnect or return for each request, a
+/// completion for each kind of disk work.
+const URGENT_MAX: usize =
+    bus_core::limits::OUTBOUND_IN_FLIGHT_MAX + bus_core::limits::LOGS_IN_FLIGHT_MAX + 2 * REQUESTS_MAX + 16;
+/// Inputs handled before disk work is looked at.
+const BATCH_MAX: usize = 512;
+/// Outcomes and receives may be this far behind the disk. Source: rule 7.
+const LAZY_MS: u64 = 5;
+/// Without traffic for this long the newest block is protected by an empty one. Source: rule 5.
+const IDLE_MS: u64 = 100;
+/// Longest time to answer a caller whose records the journal cannot take. Source: F11.
+const PUT_SECONDS_MAX: u64 = 10;
+/// A snapshot is due when the tail holds this many records or bytes. Source: design.md 4.
+const SNAPSHOT_RECORDS: u64 = 1_000_000;
+const SNAPSHOT_BYTES: u64 = 256 << 20;
+/// Pause between two looks for segments that can be freed, in milliseconds.
+const FREE_MS: u64 = 1_000;
+
+type Look = Box<dyn FnOnce(&Core, &Appender) -> Box<dyn FnOnce() + Send> + Send>;
+
+enum Message {
+    Ask(RequestNumber, Box<dyn FnOnce(RequestNumber) -> Input + Send>, oneshot::Sender<Answer>),
+    Look(Look),
+    Input(Input),
+    Done(Done),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Facts that others need of the store, without asking the core.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Account and region.
+    pub home: Home,
+    /// Key of receipt handles and paging tokens.
+    pub secret: [u8; 32],
+}
+
+/// The handle of the running bus. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ordinary: Sender<Message>,
+    urgent: Sender<Message>,
+    requests: AtomicU64,
+    permits: Semaphore,
+    routing: Arc<ArcSwap<(u64, Arc<Routing>)>>,
+    reader: Reader,
+    clock: Clock,
+    identity: Identity,
+    shapers: Arc<Shapers>,
+    refusing: AtomicBool,
+}
+
+/// The storage has failed or the server is stopping: nothing more is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("storage did not confirm")]
+pub struct Unavailable;
+
+/// What the operator may set of the running bus.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Of the core.
+    pub core: Settings,
+    /// How long finished segments stay for the trail.
+    pub trail: Duration,
+    /// How many bytes of them stay.
+    pub trail_bytes: u64,
+}
+
+/// A queue name for [`Settings`], none if the setting is empty.
+#[must_use]
+pub fn queue_setting(text: &str) -> Option<QueueName> {
+    QueueName::parse(text).ok()
+}
+
+impl Bus {
+    /// Starts the bus on an opened store. Returns when the start record is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if not even the start record could be stored.
+    pub fn start(
+        store: Store,
+        options: Options,
+        dispatcher: impl FnOnce(&Bus) -> Dispatcher,
+    ) -> Result<(Self, std::thread::JoinHandle<i32>), Unavailable> {
+        let Store { journal, state, clock, lock } = store;
+        let mut random = [0; 40];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        let (secret, seed) = random.split_at(32);
+        let secret: [u8; 32] = secret.try_into().expect("split at 32");
+        let seed = u64::from_le_bytes(seed.try_into().expect("8 are left"));
+        let home = state.home().clone();
+        let mut appender = Appender { journal, rules_version: 0 };
+        let now = clock.now();
+        let core = Core::start(state, options.core.clone(), now, seed, secret, &mut appender).map_err(|_| Unavailable)?;
+        let (ordinary, ordinary_in) = bounded(REQUESTS_MAX);
+        let (urgent, urgent_in) = bounded(URGENT_MAX);
+        let router = Router::new(core.state());
+        let routing = Arc::new(ArcSwap::from_pointee((now.running_ms, router.routing())));
+        let bus = Self {
+            inner: Arc::new(Inner {
+                ordinary,
+                urgent: urgent.clone(),
+                requests: AtomicU64::new(1),
+                permits: Semaphore::new(REQUESTS_MAX),
+                routing: Arc::clone(&routing),
+                reader: appender.journal.reader(),
+                clock,
+                identity: Identity { home: home.clone(), secret: core.state().secret },
+                shapers: Arc::new(Shapers::new(home)),
+                refusing: AtomicBool::new(false),
+            }),
+        };
+        let dispatcher = dispatcher(&bus);
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let owner = Owner {
+            core,
+            appender,
+            clock,
+            ordinary: ordinary_in,
+            urgent: urgent_in,
+            disks: Disks::start(&urgent),
+            dispatcher,
+            router,
+            routing,
+            answers: HashMap::new(),
+            looks: Vec::new(),
+            ready: Some(ready),
+            lazy_since: None,
+            last_input: now.running_ms,
+            last_free: 0,
+            stopping: None,
+            options,
+            _lock: lock,
+        };
+        let thread = std::thread::Builder::new()
+            .name("core".into())
+            .spawn(move || owner.run())
+            .expect("the system gives a thread");
+        started.recv().map_err(|_| Unavailable)?;
+        Ok((bus, thread))
+    }
+
+    /// This moment.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.clock.now()
+    }
+
+    /// Account, region, keys.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// Shaping of inputs.
+    #[must_use]
+    pub fn shapers(&self) -> &Arc<Shapers> {
+        &self.inner.shapers
+    }
+
+    /// The rules as they are now, and since when, on the running clock.
+    #[must_use]
+    pub fn routing(&self) -> (u64, Arc<Routing>) {
+        let routing = Arc::clone(&self.inner.routing.load().1);
+        (self.now().running_ms, routing)
+    }
+
+    /// Asks the core and waits for its answer. If the caller goes away meanwhile, the core is told.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the core has ended or its journal takes nothing for ten seconds.
+    pub async fn ask(&self, make: impl FnOnce(RequestNumber) -> Input + Send + 'static) -> Result<Answer, Unavailable> {
+        let _permit = self.inner.permits.acquire().await.map_err(|_| Unavailable)?;
+        let request = self.inner.requests.fetch_add(1, Ordering::Relaxed);
+        let mut answer = self.send_ask(request, Box::new(make)).await?;
+        let until = self.now().running_ms + PUT_SECONDS_MAX * 1000;
+        while let Answer::Again(input) = answer {
+            if until < self.now().running_ms {
+                return Ok(Answer::Unavailable);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            answer = self.send_ask(request, Box::new(move |_| *input)).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn send_ask(
+        &self,
+        request: RequestNumber,
+        make: Box<dyn FnOnce(RequestNumber) -> Input + Send>,
+    ) -> Result<Answer, Unavailable> {
+        if self.inner.refusing.load(Ordering::Relaxed) {
+            return Err(Unavailable);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.inner.ordinary.try_send(Message::Ask(request, make, sender)).map_err(|_| Unavailable)?;
+        let guard = GoneGuard { bus: self, request, armed: true };
+        let answer = receiver.await.map_err(|_| Unavailable);
+        guard.disarm();
+        answer
+    }
+
+    /// Reads the state: what `look` returns rests on durable records only.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if the core has ended.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Core, &Appender) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let _permit = self.inner.permits.acquire().await.map_err(|_| Unavailable)?;
+        let (sender, receiver) = oneshot::channel();
+        let look: Look = Box::new(move |core, appender| {
+            let seen = look(core, appender);
+            // Who went away needs no answer.
+            Box::new(move || drop(sender.send(seen)))
+        });
+        self.inner.ordinary.try_send(Message::Look(look)).map_err(|_| Unavailable)?;
+        receiver.await.map_err(|_| Unavailable)
+    }
+
+    /// Tells what an attempt came to.
+    pub fn attempted(&self, attempted: Attempted) {
+        // After the core has ended nobody is left to be told: the delivery is due again at the next start.
+        let _ = self.inner.urgent.try_send(Message::Input(Input::Attempted(attempted)));
+    }
+
+    /// Gives messages back whose answer could not be sent.
+    pub fn give_back(&self, queue: u32, handles: Vec<Handle>) {
+        let _ = self.inner.urgent.try_send(Message::Input(Input::Return { queue, handles }));
+    }
+
+    /// Reads a record's body. Blocking.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_blocking(&self, place: Place) -> Result<Vec<u8>, ReadError> {
+        self.inner.reader.read(to_journal(place))
+    }
+
+    /// The journal's reader: for trails and tails. Blocking.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.inner.reader.clone()
+    }
+
+    /// Stops accepting, answers waiting receives, lets attempts end, and writes a snapshot and the clean end.
+    pub async fn stop(&self) {
+        self.inner.refusing.store(true, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        if self.inner.urgent.try_send(Message::Stop(sender)).is_ok() {
+            let _ = receiver.await;
+        }
+    }
+}
+
+struct GoneGuard<'a> {
+    bus: &'a Bus,
+    request: RequestNumber,
+    armed: bool,
+}
+
+impl GoneGuard<'_> {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for GoneGuard<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let _ = self.bus.inner.urgent.try_send(Message::Input(Input::Gone { request: self.request }));
+        }
+    }
+}
+
+/// Threads that do the journal's I/O: one for what callers wait for, one for what prepares it, one for
+/// snapshots, so that none holds up another.
+struct Disks {
+    write: Sender<Work>,
+    prepare: Sender<Work>,
+    snapshot: Sender<Work>,
+}
+
+impl Disks {
+    fn start(done: &Sender<Message>) -> Self {
+        let spawn = |name: &str| {
+            let (sender, works) = bounded::<Work>(WORKS_MAX);
+            let done = done.clone();
+            std::thread::Builder::new()
+                .name(name.into())
+                .spawn(move || {
+                    for work in works {
+                        if done.send(Message::Done(work.run())).is_err() {
+                            return;
+                        }
+                    }
+                })
+                .expect("the system gives a thread");
+            sender
+        };
+        Self { write: spawn("disk-write"), prepare: spawn("disk-prepare"), snapshot: spawn("disk-snapshot") }
+    }
+
+    fn run(&self, work: Work) {
+        let thread = match work.kind() {
+            WorkKind::Write => &self.write,
+            WorkKind::Prepare | WorkKind::Remove | WorkKind::Probe => &self.prepare,
+            WorkKind::Index | WorkKind::Snapshot | WorkKind::Install => &self.snapshot,
+        };
+        // The journal gives no second work of a kind while one runs.
+        thread.try_send(work).unwrap_or_else(|_| unreachable!("a disk thread has room for each kind of work"));
+    }
+}
+
+/// Kinds of work that one disk thread serves at most.
+const WORKS_MAX: usize = 4;
+
+/// What to tell the operator when the disk has failed. Source: rule 2.
+const EXIT_STORE_FAILED: i32 = 70;
+
+struct Owner {
+    core: Core,
+    appender: Appender,
+    clock: Clock,
+    ordinary: Receiver<Message>,
+    urgent: Receiver<Message>,
+    disks: Disks,
+    dispatcher: Dispatcher,
+    router: Router,
+    routing: Arc<ArcSwap<(u64, Arc<Routing>)>>,
+    answers: HashMap<RequestNumber, oneshot::Sender<Answer>>,
+    /// What was looked at, to be told when record `.0` is durable.
+    looks: Vec<(u64, Box<dyn FnOnce() + Send>)>,
+    ready: Option<std::sync::mpsc::SyncSender<()>>,
+    lazy_since: Option<u64>,
+    last_input: u64,
+    last_free: u64,
+    stopping: Option<Stopping>,
+    options: Options,
+    /// Held while the journal is.
+    _lock: std::fs::File,
+}
+
+struct Stopping {
+    told: oneshot::Sender<()>,
+    until: u64,
+    stop_record: Option<u64>,
+    snapshot_begun: bool,
+}
+
+impl Owner {
+    /// Runs until told to stop or the disk fails; returns the process's exit code.
+    fn run(mut self) -> i32 {
+        loop {
+            let first = self.wait();
+            let now = self.clock.now();
+            let mut next = first;
+            let mut handled = 0;
+            while let Some(message) = next {
+                if let Err(code) = self.handle(now, message) {
+                    return code;
+                }
+                handled += 1;
+                next = if handled < BATCH_MAX { self.try_next() } else { None };
+            }
+            if handled == 0 {
+                let effects = self.core.step(now, Input::Tick, &mut self.appender);
+                self.carry_out(effects);
+            }
+            self.housekeeping(now);
+            self.disk_work(now);
+            if let Some(code) = self.stopped(now) {
+                return code;
+            }
+        }
+    }
+
+    fn wait(&self) -> Option<Message> {
+        let now = self.clock.now().running_ms;
+        let timer = self.core.next_timer().map_or(1_000, |at| at.saturating_sub(now));
+        let lazy = self.lazy_since.map_or(1_000, |at| (at + LAZY_MS).saturating_sub(now));
+        let timeout = Duration::from_millis(timer.min(lazy).min(IDLE_MS));
+        let ordinary = if self.appender.journal.group_full() { None } else { Some(&self.ordinary) };
+        let never = crossbeam_channel::never();
+        crossbeam_channel::select! {
+            recv(self.urgent) -> message => message.ok(),
+            recv(ordinary.unwrap_or(&never)) -> message => message.ok(),
+            default(timeout) => None,
+        }
+    }
+
+    fn try_next(&self) -> Option<Message> {
+        if let Ok(message) = self.urgent.try_recv() {
+            return Some(message);
+        }
+        if self.appender.journal.group_full() {
+            return None;
+        }
+        self.ordinary.try_recv().ok()
+    }
+
+    fn handle(&mut self, now: Now, message: Message) -> Result<(), i32> {
+        self.last_input = now.running_ms;
+        let input = match message {
+            Message::Ask(request, make, sender) => {
+                self.answers.insert(request, sender);
+                make(request)
+            }
+            Message::Input(input) => {
+                if let Input::Gone { request } = &input {
+                    self.answers.remove(request);
+                }
+                input
+            }
+            Message::Look(look) => {
+                let tell = look(&self.core, &self.appender);
+                if self.core.appended() <= self.appender.journal.synced() {
+                    tell();
+                } else {
+                    self.looks.push((self.core.appended(), tell));
+                }
+                return Ok(());
+            }
+            Message::Done(done) => {
+                let before = self.appender.journal.synced();
+                if let Err(failed) = self.appender.journal.done(done) {
+                    tracing::error!(error = %failed, cause = %failed.source, "the disk failed; start again to recover what is on it");
+                    return Err(EXIT_STORE_FAILED);
+                }
+                let synced = self.appender.journal.synced();
+                if synced == before {
+                    return Ok(());
+                }
+                if let Some(ready) = self.ready.take_if(|_| self.core.appended() <= synced) {
+                    let _ = ready.send(());
+                }
+                for (_, tell) in self.looks.extract_if(.., |(after, _)| *after <= synced) {
+                    tell();
+                }
+                Input::Synced(synced)
+            }
+            Message::Stop(told) => {
+                let effects = self.core.release_waiters();
+                self.carry_out(effects);
+                let until = now.running_ms + 30_000;
+                self.stopping = Some(Stopping { told, until, stop_record: None, snapshot_begun: false });
+                return Ok(());
+            }
+        };
+        let effects = self.core.step(now, input, &mut self.appender);
+        self.carry_out(effects);
+        if self.lazy_since.is_none() && self.appender.journal.synced() + 1 < self.appender.journal.next() {
+            self.lazy_since = Some(now.running_ms);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Answer(request, answer) => {
+                    if let Some(sender) = self.answers.remove(&request) {
+                        if let Err(Answer::Messages(given)) = sender.send(answer)
+                            && let Some(first) = given.first()
+                        {
+                            let handles = given.iter().map(|g| g.handle).collect();
+                            let back = Input::Return { queue: first.handle.queue, handles };
+                            let effects = self.core.step(self.clock.now(), back, &mut self.appender);
+                            self.carry_out(effects);
+                        }
+                    }
+                }
+                Effect::Attempt(attempt) => {
+                    if self.stopping.is_none() {
+                        self.dispatcher.dispatch(attempt);
+                    }
+                }
+                Effect::Rules(changed) => {
+                    self.router.update(self.core.state(), &changed);
+                    self.appender.rules_version = self.core.appended();
+                    let running = self.clock.now().running_ms;
+                    self.routing.store(Arc::new((running, self.router.routing())));
+                }
+                Effect::Expired { event, target, failure } => {
+                    tracing::error!(event, target, code = failure.code.as_str(), why = failure.text, "a delivery ended and has no dead-letter queue");
+                }
+            }
+        }
+    }
+
+    /// Hands the journal's work to the disk threads: at once if somebody waits for it, else when what is
+    /// lazy has waited long enough, so that outcomes share a sync.
+    fn disk_work(&mut self, now: Now) {
+        let waited_for = self.core.holds() || !self.looks.is_empty() || self.ready.is_some() || self.stopping.is_some();
+        let lazy_over = self.lazy_since.is_some_and(|at| at + LAZY_MS <= now.running_ms);
+        let idle = now.running_ms >= self.last_input + IDLE_MS;
+        if !(waited_for || lazy_over || idle) {
+            return;
+        }
+        self.lazy_since = None;
+        let stamp = self.appender.stamp(now);
+        while let Some(work) = self.appender.journal.take_work(idle.then_some(&stamp)) {
+            self.disks.run(work);
+        }
+    }
+
+    fn housekeeping(&mut self, now: Now) {
+        let journal = &mut self.appender.journal;
+        let due = SNAPSHOT_RECORDS <= journal.tail_records() || SNAPSHOT_BYTES <= journal.tail_bytes();
+        if due && !journal.snapshot_running() && self.stopping.is_none() {
+            self.snapshot(now);
+        }
+        if now.running_ms < self.last_free + FREE_MS {
+            return;
+        }
+        self.last_free = now.running_ms;
+        let journal = &mut self.appender.journal;
+        let segments = journal.segments();
+        let mut kept: u64 = segments.iter().filter(|s| s.sealed).map(|s| s.bytes).sum();
+        let oldest = now.wall_ms - i64::try_from(self.options.trail.as_millis()).unwrap_or(i64::MAX);
+        for segment in segments {
+            let covered = segment.sealed && segment.last <= journal.snapshot_position();
+            let finished = covered && !self.core.state().holds_segment(segment.id.0);
+            if finished && (segment.wall_ms < oldest || self.options.trail_bytes < kept) {
+                kept -= segment.bytes;
+                if let Err(error) = journal.free(SegmentId(segment.id.0)) {
+                    tracing::debug!(%error, segment = segment.id.0, "segment not freed yet");
+                }
+            }
+        }
+    }
+
+    fn snapshot(&mut self, now: Now) {
+        let chunks = self.core.state().snapshot(now);
+        let journal = &mut self.appender.journal;
+        let position = journal.next() - 1;
+        if let Err(error) = journal.snapshot(position, Box::new(chunks.into_iter())) {
+            tracing::debug!(%error, "snapshot not begun");
+        }
+    }
+
+    /// Takes the next step of a stop: attempts end, the last outcomes are synced, then the snapshot, then
+    /// the clean end. Returns the exit code when all is durable.
+    fn stopped(&mut self, now: Now) -> Option<i32> {
+        let in_flight = self.core.in_flight();
+        let journal_idle = self.appender.journal.synced() + 1 == self.appender.journal.next();
+        let running = self.appender.journal.snapshot_running();
+        let stopping = self.stopping.as_mut()?;
+        if self.dispatcher.under_way() > 0 && now.running_ms < stopping.until {
+            return None;
+        }
+        let _ = in_flight;
+        if !stopping.snapshot_begun && !running {
+            stopping.snapshot_begun = true;
+            self.snapshot(now);
+            return None;
+        }
+        if running && now.running_ms < stopping.until {
+            return None;
+        }
+        let stopping = self.stopping.as_mut()?;
+        match stopping.stop_record {
+            None => {
+                let record = self.core.stop(now, &mut self.appender).ok();
+                self.stopping.as_mut()?.stop_record = Some(record.unwrap_or(0));
+                None
+            }
+            Some(_) if journal_idle => {
+                if let Some(stopping) = self.stopping.take() {
+                    let _ = stopping.told.send(());
+                }
+                Some(0)
+            }
+            Some(_) => None,
+        }
+    }
+}
