@@ -1,0 +1,486 @@
+//! What the disk holds after whatever happened. Reads only; `engine::open` then writes.
+//!
+//! The chain of segments is walked from the newest snapshot on. Each block must carry on the
+//! sequence; the first that does not is either a torn tail or damage, and which of both is
+//! told by evidence: every later whole header says up to where the journal was synced when it
+//! was written. A bad place below that was synced once and is damage; one above was not
+//! promised to anybody. The chain itself stands in the headers: each names the segment before
+//! its own and where that ends, so that what was cut there is never read again.
+//!
+//! Source: reliability-security.md, rules 4 and 5.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::contract::{Place, Replay, SegmentId, Sequence, Stamp};
+use crate::disk::{Disk, File, read_most};
+use crate::file::blocks::{Blocks, Found};
+use crate::file::segment::{number_of, segment_name, snapshot_name};
+use crate::file::snapshot::{self, SnapshotFault};
+use crate::format::{self, BlockHeader, Kind, RecordView, SEGMENT_HEADER_BYTES};
+
+/// Why a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// What was synced once is not whole any more. Exit 74, unless loss is accepted.
+    #[error("damaged: {detail} in {file} at byte {offset}")]
+    Damaged {
+        /// Name of the file within the journal's directory.
+        file: String,
+        /// Byte at which the bad place begins.
+        offset: u64,
+        /// What should have been there.
+        detail: &'static str,
+    },
+    /// The disk refused.
+    #[error("could not use {file}")]
+    Io {
+        /// Name of the file within the journal's directory, or the directory.
+        file: String,
+        /// What the disk said.
+        #[source]
+        source: io::Error,
+    },
+    /// What was read makes no sense to the caller.
+    #[error("could not apply what was read: {0}")]
+    Replay(String),
+}
+
+/// Adds a file's name to what the disk said.
+pub(crate) fn at(file: &str) -> impl FnOnce(io::Error) -> OpenError {
+    let file = file.to_owned();
+    move |source| OpenError::Io { file, source }
+}
+
+/// A live segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Info {
+    pub mark: u64,
+    pub first: Sequence,
+    pub last: Sequence,
+    /// Bytes up to here belong to the journal.
+    pub end: u32,
+    pub wall_ms: i64,
+}
+
+/// What recovery found.
+#[derive(Default)]
+pub(crate) struct Recovered {
+    /// Live segments, all sealed from now on.
+    pub live: BTreeMap<u64, Info>,
+    /// Those of them that were read through: their bytes may not be durable yet.
+    pub walked: Vec<u64>,
+    /// The last segment of the chain and where it ends; (0, 0) if there is none.
+    pub tail: (u64, u32),
+    /// Sequence that comes next.
+    pub next: Sequence,
+    /// Highest segment id that any file bears.
+    pub id_max: u64,
+    /// The newest block's stamp.
+    pub stamp: Stamp,
+    pub snapshot_position: Sequence,
+    pub tail_bytes: u64,
+    pub tail_records: u64,
+    /// Files that are no part of the journal any more.
+    pub stale: Vec<String>,
+    /// Records that were lost to damage and accepted as such.
+    pub lost: u64,
+    /// Each damage that was accepted.
+    pub accepted: Vec<OpenError>,
+}
+
+/// A segment's file with a whole header.
+struct Candidate {
+    mark: u64,
+    file: Arc<dyn File>,
+    /// The header of its first block, if whole.
+    begin: Option<BlockHeader>,
+}
+
+struct Walk<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    accept_loss: bool,
+    replay: &'a mut dyn Replay,
+    candidates: BTreeMap<u64, Candidate>,
+    /// Files with a segment's name and without its header.
+    headless: BTreeSet<u64>,
+    freed: BTreeSet<u64>,
+    found: Recovered,
+}
+
+/// Where the walk is.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    segment: u64,
+    offset: u32,
+    next: Sequence,
+}
+
+/// Reads all that is needed to go on, and gives it to `replay`.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    dir: &Path,
+    accept_loss: bool,
+    replay: &mut dyn Replay,
+) -> Result<Recovered, OpenError> {
+    let mut walk = Walk {
+        disk,
+        dir,
+        accept_loss,
+        replay,
+        candidates: BTreeMap::new(),
+        headless: BTreeSet::new(),
+        freed: BTreeSet::new(),
+        found: Recovered::default(),
+    };
+    let names = disk.list(dir).map_err(at("the directory"))?;
+    walk.list(&names)?;
+    let mut cursor = walk.snapshot(&names)?;
+    walk.follow(&mut cursor)?;
+    walk.settle(cursor, &names)?;
+    Ok(walk.found)
+}
+
+impl Walk<'_> {
+    /// Damage: refuses, or counts `lost` records and goes on.
+    fn damage(
+        &mut self,
+        file: String,
+        offset: u64,
+        detail: &'static str,
+        lost: u64,
+    ) -> Result<(), OpenError> {
+        let error = OpenError::Damaged {
+            file,
+            offset,
+            detail,
+        };
+        if !self.accept_loss {
+            return Err(error);
+        }
+        self.found.accepted.push(error);
+        self.found.lost += lost;
+        Ok(())
+    }
+
+    /// Opens each segment's file and reads its header and that of its first block.
+    fn list(&mut self, names: &[String]) -> Result<(), OpenError> {
+        for name in names {
+            let Some(id) = number_of(name, "segment") else {
+                continue;
+            };
+            self.found.id_max = self.found.id_max.max(id);
+            let file = self.disk.open(&self.dir.join(name)).map_err(at(name))?;
+            let mut header = [0; 64];
+            let read = read_most(&*file, &mut header, 0).map_err(at(name))?;
+            let Some(mark) = format::read_segment_header(&header[..read], id) else {
+                self.headless.insert(id);
+                continue;
+            };
+            let mut blocks = Blocks::new(&*file, id, mark, None).map_err(at(name))?;
+            let begin = blocks.header(SEGMENT_HEADER_BYTES).map_err(at(name))?;
+            drop(blocks);
+            self.candidates.insert(id, Candidate { mark, file, begin });
+        }
+        Ok(())
+    }
+
+    /// Reads the newest snapshot and says where the tail begins.
+    fn snapshot(&mut self, names: &[String]) -> Result<Cursor, OpenError> {
+        let positions = names.iter().filter_map(|name| number_of(name, "snapshot"));
+        let Some(position) = positions.max() else {
+            return Ok(Cursor {
+                segment: 0,
+                offset: 0,
+                next: 1,
+            });
+        };
+        let name = snapshot_name(position);
+        let file = self.disk.open(&self.dir.join(&name)).map_err(at(&name))?;
+        let refuse = |fault| match fault {
+            SnapshotFault::Io(source) => OpenError::Io {
+                file: name.clone(),
+                source,
+            },
+            SnapshotFault::Damaged(offset) => OpenError::Damaged {
+                file: name.clone(),
+                offset,
+                detail: "a snapshot",
+            },
+            SnapshotFault::Replay(message) => OpenError::Replay(message),
+        };
+        // Without its head nobody knows which segments should be there: no loss can be accepted.
+        let (head, begin) = snapshot::head(&*file, position).map_err(refuse)?;
+        let replay = &mut *self.replay;
+        let mut take = |chunk: &[u8]| replay.snapshot(position, chunk);
+        match snapshot::chunks(&*file, begin, &mut take) {
+            Ok(()) => {}
+            Err(SnapshotFault::Damaged(offset)) => self.damage(name, offset, "a snapshot", 1)?,
+            Err(fault) => return Err(refuse(fault)),
+        }
+        for live in &head.live {
+            let info = Info {
+                mark: self.candidates.get(&live.id).map_or(0, |held| held.mark),
+                first: live.first,
+                last: live.last,
+                end: live.end,
+                wall_ms: live.wall_ms,
+            };
+            self.found.live.insert(live.id, info);
+            self.found.id_max = self.found.id_max.max(live.id);
+        }
+        self.found.snapshot_position = position;
+        Ok(Cursor {
+            segment: head.segment,
+            offset: head.offset,
+            next: position + 1,
+        })
+    }
+
+    /// The segment that carries on after `segment`, and where it says that one ends. The newest
+    /// one that says so: older ones hold what was cut.
+    fn successor(&self, segment: u64) -> Option<(u64, u32)> {
+        let later = self.candidates.range(segment + 1..).rev();
+        let mut begins = later.filter_map(|(id, held)| Some((*id, held.begin?)));
+        begins
+            .find(|(_, begin)| begin.previous == segment)
+            .map(|(id, begin)| (id, begin.previous_end))
+    }
+
+    /// Walks the blocks from `cursor` on and leaves it at the end.
+    fn follow(&mut self, cursor: &mut Cursor) -> Result<(), OpenError> {
+        loop {
+            let successor = self.successor(cursor.segment);
+            let limit = successor.map(|(_, end)| end);
+            self.enter(*cursor);
+            self.read_blocks(cursor, limit)?;
+            let ended = limit.is_some_and(|limit| limit <= cursor.offset);
+            // A successor that does not carry on the sequence is a bad place like any other; the
+            // chain then ends, or is mended, at the segment before it.
+            if let (true, Some((id, _))) = (ended, successor)
+                && self.carries_on(id, cursor.next)
+            {
+                cursor.segment = id;
+                cursor.offset = SEGMENT_HEADER_BYTES;
+                continue;
+            }
+            let evidence = self.evidence(*cursor)?;
+            if evidence < cursor.next {
+                return Ok(());
+            }
+            self.skip(cursor, limit, evidence)?;
+        }
+    }
+
+    /// There is a live segment at `cursor` from now on.
+    fn enter(&mut self, cursor: Cursor) {
+        let Some(held) = self.candidates.get(&cursor.segment) else {
+            return;
+        };
+        let info = Info {
+            mark: held.mark,
+            first: cursor.next,
+            last: cursor.next - 1,
+            end: cursor.offset,
+            wall_ms: 0,
+        };
+        self.found.live.entry(cursor.segment).or_insert(info);
+        if self.found.walked.last() != Some(&cursor.segment) {
+            self.found.walked.push(cursor.segment);
+        }
+    }
+
+    fn carries_on(&self, segment: u64, next: Sequence) -> bool {
+        let begin = self.candidates[&segment].begin;
+        begin.is_some_and(|begin| begin.first == next)
+    }
+
+    /// Takes whole blocks in order until there is none at the cursor.
+    fn read_blocks(&mut self, cursor: &mut Cursor, limit: Option<u32>) -> Result<(), OpenError> {
+        let Some(held) = self.candidates.get(&cursor.segment) else {
+            return Ok(());
+        };
+        let name = segment_name(cursor.segment);
+        let file = held.file.clone();
+        let blocks = Blocks::new(&*file, cursor.segment, held.mark, limit);
+        let mut blocks = blocks.map_err(at(&name))?;
+        loop {
+            match blocks.block(cursor.offset).map_err(at(&name))? {
+                Found::Whole(header, records) if header.first == cursor.next => {
+                    self.take(cursor, &header, &records)?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Applies a block and steps over it.
+    fn take(
+        &mut self,
+        cursor: &mut Cursor,
+        header: &BlockHeader,
+        records: &[(u32, RecordView<'_>)],
+    ) -> Result<(), OpenError> {
+        for (offset, record) in records {
+            match record.kind {
+                Kind::Freed => {
+                    self.freed.insert(format::get_u64(record.body, 0));
+                }
+                Kind::Ordinary => {
+                    let place = Place {
+                        segment: SegmentId(cursor.segment),
+                        offset: *offset,
+                        length: u32::try_from(record.body.len()).expect("below 4 GiB"),
+                    };
+                    self.replay
+                        .record(&header.stamp, record.sequence, place, record.body)
+                        .map_err(OpenError::Replay)?;
+                }
+            }
+        }
+        let length = u32::try_from(header.block_bytes()).unwrap_or(u32::MAX);
+        cursor.next = header.first + u64::from(header.count);
+        cursor.offset = cursor.offset.saturating_add(length);
+        self.found.stamp = header.stamp;
+        self.found.tail_bytes += u64::from(length);
+        self.found.tail_records += u64::from(header.count);
+        let info = self.found.live.get_mut(&cursor.segment);
+        let info = info.expect("entered before");
+        info.last = cursor.next - 1;
+        info.end = cursor.offset;
+        info.wall_ms = header.stamp.wall_ms;
+        Ok(())
+    }
+
+    /// The highest position that any whole header past the cursor knows to be synced.
+    fn evidence(&self, cursor: Cursor) -> Result<Sequence, OpenError> {
+        let mut highest = 0;
+        for (id, held) in self.candidates.range(cursor.segment..) {
+            let from = if *id == cursor.segment {
+                cursor.offset
+            } else {
+                SEGMENT_HEADER_BYTES
+            };
+            let name = segment_name(*id);
+            let blocks = Blocks::new(&*held.file, *id, held.mark, None);
+            let mut blocks = blocks.map_err(at(&name))?;
+            highest = highest.max(blocks.synced_after(from).map_err(at(&name))?);
+        }
+        Ok(highest)
+    }
+
+    /// Gets over a damaged place, if loss is accepted.
+    fn skip(
+        &mut self,
+        cursor: &mut Cursor,
+        limit: Option<u32>,
+        evidence: Sequence,
+    ) -> Result<(), OpenError> {
+        let name = segment_name(cursor.segment);
+        if let Some(held) = self.candidates.get(&cursor.segment) {
+            let file = held.file.clone();
+            let blocks = Blocks::new(&*file, cursor.segment, held.mark, limit);
+            let mut blocks = blocks.map_err(at(&name))?;
+            // The header is whole: keep the records that are.
+            if let Found::Damaged(header, records, bad) =
+                blocks.block(cursor.offset).map_err(at(&name))?
+                && header.first == cursor.next
+            {
+                let lost = u64::from(header.count).saturating_sub(records.len() as u64);
+                self.damage(name, u64::from(bad), "a record", lost)?;
+                return self.take(cursor, &header, &records);
+            }
+            // It is not: go on at the next one that is.
+            let from = cursor.offset;
+            let next = blocks.find_header(from, |header| cursor.next <= header.first);
+            if let Some((offset, header)) = next.map_err(at(&name))? {
+                let lost = header.first - cursor.next;
+                self.damage(name, u64::from(cursor.offset), "a block", lost)?;
+                cursor.offset = offset;
+                cursor.next = header.first;
+                return Ok(());
+            }
+        }
+        let later = self.candidates.range(cursor.segment + 1..);
+        let mut begins = later.filter_map(|(id, held)| Some((*id, held.begin?.first)));
+        let next = begins.find(|(_, first)| cursor.next <= *first);
+        let (segment, first) = next.unwrap_or((cursor.segment, evidence + 1));
+        let lost = first - cursor.next;
+        self.damage(name, u64::from(cursor.offset), "a block", lost)?;
+        cursor.next = first;
+        if segment == cursor.segment {
+            // Nothing whole follows. Only what makes the sequences go on is kept.
+            let end = self.candidates.get(&segment).map(|held| held.file.len());
+            let end = end.transpose().map_err(at("a segment"))?;
+            cursor.offset = end.map_or(0, |end| u32::try_from(end).unwrap_or(u32::MAX));
+        } else {
+            cursor.segment = segment;
+            cursor.offset = SEGMENT_HEADER_BYTES;
+        }
+        Ok(())
+    }
+
+    /// Compares what should be there with what is.
+    fn settle(&mut self, end: Cursor, names: &[String]) -> Result<(), OpenError> {
+        self.found.next = end.next;
+        self.found.tail = (end.segment, end.offset);
+        for id in &self.freed {
+            self.found.live.remove(id);
+        }
+        let live: Vec<(u64, Info)> = self
+            .found
+            .live
+            .iter()
+            .map(|(id, info)| (*id, *info))
+            .collect();
+        for (id, info) in live {
+            let begin = self.candidates.get(&id).map(|held| held.begin);
+            let empty = info.end <= SEGMENT_HEADER_BYTES;
+            let detail = match begin {
+                None if self.headless.contains(&id) => "a segment's header",
+                None => "a segment that is missing and was not freed",
+                Some(_) if empty => continue,
+                Some(Some(begin)) if begin.first == info.first => continue,
+                // Walked already, and its loss accepted.
+                Some(_) if self.found.walked.contains(&id) => continue,
+                Some(_) => "a segment's first block",
+            };
+            let (offset, lost) = match begin {
+                None => (0, info.last + 1 - info.first.min(info.last + 1)),
+                Some(_) => (u64::from(SEGMENT_HEADER_BYTES), 0),
+            };
+            self.damage(segment_name(id), offset, detail, lost)?;
+            if begin.is_none() {
+                self.found.live.remove(&id);
+            }
+        }
+        for id in self.headless.clone() {
+            // A file with a later life's name was made whole before it got the name.
+            if end.segment < id && !self.freed.contains(&id) {
+                self.damage(segment_name(id), 0, "a segment's header", 0)?;
+            }
+        }
+        let kept_snapshot = snapshot_name(self.found.snapshot_position);
+        for name in names {
+            let stale = if let Some(id) = number_of(name, "segment") {
+                !self.found.live.contains_key(&id)
+            } else if let Some(id) = number_of(name, "index") {
+                !self.found.live.contains_key(&id)
+            } else if number_of(name, "snapshot").is_some() {
+                *name != kept_snapshot
+            } else {
+                std::path::Path::new(name)
+                    .extension()
+                    .is_some_and(|ending| ending == "tmp")
+            };
+            if stale {
+                self.found.stale.push(name.clone());
+            }
+        }
+        Ok(())
+    }
+}
