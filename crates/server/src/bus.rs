@@ -120,7 +120,7 @@ impl Bus {
         let secret: [u8; 32] = secret.try_into().expect("split at 32");
         let seed = u64::from_le_bytes(seed.try_into().expect("8 are left"));
         let home = state.home().clone();
-        let mut appender = Appender { journal, rules_version: 0 };
+        let mut appender = Appender::new(journal);
         let now = clock.now();
         let core = Core::start(state, options.core.clone(), now, seed, secret, &mut appender).map_err(|_| Unavailable)?;
         let (ordinary, ordinary_in) = bounded(REQUESTS_MAX);
@@ -412,7 +412,7 @@ impl Owner {
         let timer = self.core.next_timer().map_or(1_000, |at| at.saturating_sub(now));
         let lazy = self.lazy_since.map_or(1_000, |at| (at + LAZY_MS).saturating_sub(now));
         let timeout = Duration::from_millis(timer.min(lazy).min(IDLE_MS));
-        let ordinary = if self.appender.journal.group_full() { None } else { Some(&self.ordinary) };
+        let ordinary = if self.appender.is_full() { None } else { Some(&self.ordinary) };
         let never = crossbeam_channel::never();
         crossbeam_channel::select! {
             recv(self.urgent) -> message => message.ok(),
@@ -425,7 +425,7 @@ impl Owner {
         if let Ok(message) = self.urgent.try_recv() {
             return Some(message);
         }
-        if self.appender.journal.group_full() {
+        if self.appender.is_full() {
             return None;
         }
         self.ordinary.try_recv().ok()
@@ -532,6 +532,9 @@ impl Owner {
         self.lazy_since = None;
         let stamp = self.appender.stamp(now);
         while let Some(work) = self.appender.journal.take_work(idle.then_some(&stamp)) {
+            if work.kind() == WorkKind::Write {
+                self.appender.group_taken();
+            }
             self.disks.run(work);
         }
     }

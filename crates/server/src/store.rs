@@ -163,9 +163,31 @@ pub struct Appender {
     pub journal: FileJournal,
     /// Newest version of the rule set, for the block headers.
     pub rules_version: u64,
+    /// Bytes appended since the newest group was taken to the disk.
+    grouped: usize,
 }
 
+/// Bytes of a group at which callers have to wait for the disk.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
 impl Appender {
+    /// The journal, to be appended to.
+    #[must_use]
+    pub fn new(journal: FileJournal) -> Self {
+        Self { journal, rules_version: 0, grouped: 0 }
+    }
+
+    /// Whether callers have to wait until the disk has taken what there is.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        GROUP_BYTES_MAX <= self.grouped
+    }
+
+    /// The group has gone to the disk.
+    pub fn group_taken(&mut self) {
+        self.grouped = 0;
+    }
+
     /// What a block header carries at this moment.
     #[must_use]
     pub fn stamp(&self, now: Now) -> Stamp {
@@ -180,7 +202,10 @@ impl Append for Appender {
         let records: Vec<journal::Record<'_>> =
             records.iter().map(|(key, body)| journal::Record { keys: key.as_slice(), body }).collect();
         match self.journal.append(&stamp, &records, room) {
-            Ok(appended) => Ok((appended.first, appended.places.into_iter().map(from_journal).collect())),
+            Ok(appended) => {
+                self.grouped += records.iter().map(|r| r.body.len()).sum::<usize>();
+                Ok((appended.first, appended.places.into_iter().map(from_journal).collect()))
+            }
             Err(AppendError::NotReady) => Err(Full::Busy),
             Err(AppendError::Full | AppendError::TooLarge | AppendError::Failed) => Err(Full::Disk),
         }
