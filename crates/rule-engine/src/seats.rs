@@ -27,7 +27,7 @@ use crate::fields::{Fields, ROOT};
 use crate::pattern::{Alternative, Leaf};
 
 /// Choices tried in an event that names one path in several ways around several arrays. At the
-/// bound the alternative counts as matching: each of its conditions holds by itself, and who
+/// bound the alternative counts as matching: each of its conditions could hold by itself, and who
 /// writes such an event could as well have written one that matches.
 const CHOICES_MAX: u32 = 50_000;
 
@@ -375,5 +375,126 @@ impl Frame {
             groups: Vec::new(),
             chosen: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::oracle;
+    use crate::pattern::Pattern;
+
+    #[track_caller]
+    fn check(pattern: &str, event: &str, expected: bool) {
+        let pattern = Pattern::parse(pattern).unwrap();
+        assert_eq!(oracle::matches(&pattern, event.as_bytes()), Ok(expected));
+    }
+
+    fn row(count: usize, element: &str) -> String {
+        vec![element; count].join(",")
+    }
+
+    // Each of these takes longer than the universe when choices are tried one by one.
+
+    #[test]
+    fn arrays_beside_each_other_do_not_multiply() {
+        let names: Vec<String> = (0..60).map(|n| format!("n{n:02}")).collect();
+        let element = row(40, r#"{"x":1,"y":2}"#);
+        let event: Vec<String> = names
+            .iter()
+            .map(|n| format!("\"{n}\":[{element}]"))
+            .collect();
+        let event = format!("{{{}}}", event.join(","));
+        let leaf = |last: u8| {
+            let all = names.iter().map(|n| {
+                let y = if n == "n59" { last } else { 2 };
+                format!(r#""{n}":{{"x":[1],"y":[{y}]}}"#)
+            });
+            format!("{{{}}}", all.collect::<Vec<_>>().join(","))
+        };
+        check(&leaf(2), &event, true);
+        check(&leaf(3), &event, false);
+    }
+
+    #[test]
+    fn arrays_open_across_each_other_do_not_multiply() {
+        // Sorted, the paths are a, a!, a!!, …, then a!!.x, a!.x, a.x: all stay open at once.
+        let names: Vec<String> = (0..40).map(|n| format!("a{}", "!".repeat(n))).collect();
+        let element = row(30, "[5]");
+        let event: Vec<String> = names
+            .iter()
+            .map(|n| format!(r#""{n}":[{element},{{"x":1}}]"#))
+            .collect();
+        let event = format!("{{{}}}", event.join(","));
+        let leaves = names.iter().map(|n| format!(r#""{n}":[5],"{n}.x":[1]"#));
+        let pattern = format!("{{{}}}", leaves.collect::<Vec<_>>().join(","));
+        check(&pattern, &event, false);
+    }
+
+    #[test]
+    fn levels_do_not_multiply() {
+        // Each level has an array `b` of many and an array `c` that holds the next level.
+        let mut event = r#"{"b":[{"x":1}],"c":7}"#.to_owned();
+        let mut path = "c".to_owned();
+        let mut leaves = vec![r#""b.x":[1]"#.to_owned()];
+        for _ in 0..30 {
+            let beside = row(20, r#"{"x":1}"#);
+            event = format!(r#"{{"b":[{beside}],"c":[{event}]}}"#);
+            leaves.push(format!(r#""{}b.x":[1]"#, &path[..path.len() - 1]));
+            path = format!("c.{path}");
+        }
+        leaves.sort();
+        for (last, expected) in [(7, true), (8, false)] {
+            let pattern = format!("{{{},\"{path}\":[{last}]}}", leaves.join(","));
+            check(&pattern, &event, expected);
+        }
+    }
+
+    #[test]
+    fn many_conditions_over_many_elements_stay_linear() {
+        let names: Vec<String> = (0..400).map(|n| format!("{n:03}")).collect();
+        let all: Vec<String> = names.iter().map(|n| format!("\"{n}\":1")).collect();
+        let element = format!("{{{}}}", all.join(","));
+        let event = format!("{{\"a\":[{}]}}", row(50, &element));
+        for (last, expected) in [(1, true), (2, false)] {
+            let leaves = names.iter().map(|n| {
+                let value = if n == "399" { last } else { 1 };
+                format!("\"{n}\":[{value},{{\"exists\":false}}]")
+            });
+            let leaves: Vec<String> = leaves.collect();
+            check(
+                &format!("{{\"a\":{{{}}}}}", leaves.join(",")),
+                &event,
+                expected,
+            );
+        }
+        let event = format!("{{\"a\":[{}]}}", row(20_000, r#"{"x":1,"y":1}"#));
+        check(r#"{"a":{"x":[1],"y":[2,{"exists":false}]}}"#, &event, false);
+        check(r#"{"a":{"x":[1],"y":[{"exists":false}]}}"#, &event, false);
+    }
+
+    #[test]
+    fn conditions_without_end_need_no_native_stack() {
+        let names: Vec<String> = (0..5_000).map(|n| format!("{n:04}")).collect();
+        let all: Vec<String> = names.iter().map(|n| format!("\"{n}\":[[1]]")).collect();
+        let event = format!("{{\"a\":[{{{}}}]}}", all.join(","));
+        let leaves: Vec<String> = names.iter().map(|n| format!("\"{n}\":[1]")).collect();
+        check(&format!("{{\"a\":{{{}}}}}", leaves.join(",")), &event, true);
+    }
+
+    #[test]
+    fn a_tangle_of_repeated_names_is_solved_or_cut_off() {
+        // Each repeat of `a` chooses one of two elements, each condition wants one of them.
+        let event = r#"{"a":[{"p":1},{"q":1}],"a":[{"p":1},{"q":1}]}"#;
+        check(r#"{"a":{"p":[1],"q":[1]}}"#, event, true);
+        check(r#"{"a":{"p":[1],"q":[1],"r":[1]}}"#, event, false);
+        let event = r#"{"a":[{"p":1},{"q":1},{"r":1}],"a":[{"p":1},{"q":1},{"r":1}]}"#;
+        check(r#"{"a":{"p":[1],"q":[1],"r":[1]}}"#, event, false);
+        // Pigeons in too few holes: no answer in time, so it counts as a match.
+        let names: Vec<String> = (0..14).map(|n| format!("n{n:02}")).collect();
+        let elements: Vec<String> = names.iter().map(|n| format!("{{\"{n}\":1}}")).collect();
+        let hole = format!("\"a\":[{}]", elements.join(","));
+        let event = format!("{{{}}}", row(13, &hole));
+        let leaves: Vec<String> = names.iter().map(|n| format!("\"{n}\":[1]")).collect();
+        check(&format!("{{\"a\":{{{}}}}}", leaves.join(",")), &event, true);
     }
 }
