@@ -1,0 +1,405 @@
+//! An event as the fields that some pattern asks for, each with its seat (event-patterns.md 2.2).
+//!
+//! A *place* is where fields without a further choice between array elements lie: the root, and
+//! each array element that is an object or an array. Places are numbered as they open, so what
+//! lies below an array or an element is a run of numbers. The seat of a field is its place: the
+//! places above it name one element of each array around it.
+//!
+//! Paths are compared as joined text, so an event that spells a path with dotted names finds the
+//! same conditions. While the event is walked, the paths still possible are a run of the sorted
+//! list, narrowed by each name and never joined: a deep event with long names costs its length.
+//!
+//! Start at [`Fields::of`].
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::json::{JsonError, Scanner, TokenKind};
+use crate::matcher::Value;
+
+/// The paths that patterns ask for, sorted by bytes, each with a number that stays.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Paths {
+    sorted: Vec<(Arc<str>, u32)>,
+    /// For each number, how many leaves use it. 0: free for another path.
+    uses: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Paths {
+    /// The number of `path`, which counts one more use.
+    pub(crate) fn take(&mut self, path: &str) -> u32 {
+        match self.find(path) {
+            Ok(at) => {
+                let number = self.sorted[at].1;
+                self.uses[number as usize] += 1;
+                number
+            }
+            Err(at) => {
+                let number = self.free.pop().unwrap_or_else(|| {
+                    self.uses.push(0);
+                    u32::try_from(self.uses.len() - 1).expect("memory ends before path numbers")
+                });
+                self.uses[number as usize] = 1;
+                self.sorted.insert(at, (path.into(), number));
+                number
+            }
+        }
+    }
+
+    /// Gives one use of `path` back.
+    pub(crate) fn give_back(&mut self, path: &str) {
+        let at = self.find(path).expect("what is given back was taken");
+        let number = self.sorted[at].1;
+        self.uses[number as usize] -= 1;
+        if self.uses[number as usize] == 0 {
+            self.sorted.remove(at);
+            self.free.push(number);
+        }
+    }
+
+    fn find(&self, path: &str) -> Result<usize, usize> {
+        self.sorted
+            .binary_search_by(|(other, _)| (**other).cmp(path))
+    }
+
+    /// The paths of `prefix` that go on with `name`.
+    fn narrow(&self, prefix: &Prefix, name: &str) -> Prefix {
+        let run = &self.sorted[prefix.run.clone()];
+        let order = |(path, _): &(Arc<str>, u32)| {
+            let rest = &path.as_bytes()[prefix.length..];
+            if prefix.root {
+                return order_of_beginning(rest, name.as_bytes());
+            }
+            match rest.split_first() {
+                None => Ordering::Less,
+                Some((b'.', rest)) => order_of_beginning(rest, name.as_bytes()),
+                Some((byte, _)) => byte.cmp(&b'.'),
+            }
+        };
+        let start = run.partition_point(|path| order(path) == Ordering::Less);
+        let length = run[start..].partition_point(|path| order(path) == Ordering::Equal);
+        Prefix {
+            run: prefix.run.start + start..prefix.run.start + start + length,
+            length: prefix.length + usize::from(!prefix.root) + name.len(),
+            root: false,
+        }
+    }
+
+    /// The number of the path that is exactly `prefix`, if it is asked for.
+    fn at(&self, prefix: &Prefix) -> Option<u32> {
+        if prefix.root || prefix.run.is_empty() {
+            return None;
+        }
+        // The shortest of those that begin alike comes first.
+        let (path, number) = &self.sorted[prefix.run.start];
+        (path.len() == prefix.length).then_some(*number)
+    }
+}
+
+/// How the first bytes of `text`, as many as `beginning` has, compare to it.
+fn order_of_beginning(text: &[u8], beginning: &[u8]) -> Ordering {
+    let head = &text[..text.len().min(beginning.len())];
+    head.cmp(beginning)
+}
+
+/// A path walked so far, as the run of wanted paths that begin with it.
+#[derive(Debug, Clone)]
+struct Prefix {
+    run: Range<usize>,
+    /// Bytes of the path so far.
+    length: usize,
+    /// True before the first name. The first name may be empty, so no length tells.
+    root: bool,
+}
+
+/// A scalar of an event at a path that was asked for.
+#[derive(Debug)]
+pub(crate) struct Field<'e> {
+    path: u32,
+    pub(crate) place: u32,
+    pub(crate) value: Value<'e>,
+}
+
+/// The root, or an array element that is a container.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The array it is an element of; meaningless for [`ROOT`].
+    pub(crate) array: u32,
+    /// Places below it: those from its own number plus one up to here.
+    pub(crate) end: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Array {
+    /// The place it lies in.
+    pub(crate) place: u32,
+    /// All places below it.
+    pub(crate) places: Range<u32>,
+}
+
+/// The place of what lies in no array.
+pub(crate) const ROOT: u32 = 0;
+
+/// The wanted fields of one event.
+#[derive(Debug)]
+pub(crate) struct Fields<'e> {
+    /// Sorted by path number, then by place.
+    fields: Vec<Field<'e>>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) arrays: Vec<Array>,
+}
+
+/// An open container on a path that is still wanted.
+struct Open {
+    prefix: Prefix,
+    place: u32,
+    kind: Kind,
+}
+
+enum Kind {
+    Object,
+    Array(u32),
+}
+
+impl<'e> Fields<'e> {
+    /// Walks an event and keeps what `paths` ask for.
+    ///
+    /// Bounds: linear in the event times the logarithm of the paths; any depth, on the heap. A
+    /// name that occurs twice counts twice. An empty array or object gives no field.
+    ///
+    /// # Errors
+    /// What is not JSON. That it is an object is for `json::validate` to say.
+    pub(crate) fn of(event: &'e [u8], paths: &Paths) -> Result<Fields<'e>, JsonError> {
+        let mut fields = Fields {
+            fields: Vec::new(),
+            places: vec![Place { array: 0, end: 0 }],
+            arrays: Vec::new(),
+        };
+        let mut open: Vec<Open> = Vec::new();
+        // Where the value behind a name goes; behind any other token, the root or an element.
+        let mut named: Option<Prefix> = None;
+        // Containers open below one whose path nobody asks for.
+        let mut skipped = 0_usize;
+        let mut scanner = Scanner::new(event, usize::MAX);
+        while let Some(token) = scanner.next()? {
+            if 0 < skipped {
+                match token.kind {
+                    TokenKind::ObjectStart | TokenKind::ArrayStart => skipped += 1,
+                    TokenKind::ObjectEnd | TokenKind::ArrayEnd => skipped -= 1,
+                    _ => {}
+                }
+                continue;
+            }
+            let value = match token.kind {
+                TokenKind::Name(name) => {
+                    let inside = open.last().expect("a name is inside an object");
+                    named = Some(paths.narrow(&inside.prefix, &name.unescape()));
+                    continue;
+                }
+                TokenKind::ObjectEnd | TokenKind::ArrayEnd => {
+                    let closed = open.pop().expect("the scanner pairs its brackets");
+                    fields.close(&closed, open.last());
+                    continue;
+                }
+                TokenKind::ObjectStart | TokenKind::ArrayStart => None,
+                TokenKind::String(text) => Some(TokenValue::Text(text)),
+                TokenKind::Number(text) => Some(TokenValue::Number(text)),
+                TokenKind::True => Some(TokenValue::Is(Value::True)),
+                TokenKind::False => Some(TokenValue::Is(Value::False)),
+                TokenKind::Null => Some(TokenValue::Is(Value::Null)),
+            };
+            let prefix = match (named.take(), open.last()) {
+                (Some(prefix), _) => prefix,
+                (None, Some(array)) => array.prefix.clone(),
+                (None, None) => Prefix {
+                    run: 0..paths.sorted.len(),
+                    length: 0,
+                    root: true,
+                },
+            };
+            let place = open.last().map_or(ROOT, |inside| inside.place);
+            match value {
+                None if prefix.run.is_empty() => skipped = 1,
+                None => {
+                    let is_array = token.kind == TokenKind::ArrayStart;
+                    let inside = fields.open(prefix, place, open.last(), is_array);
+                    open.push(inside);
+                }
+                Some(value) => {
+                    if let Some(path) = paths.at(&prefix) {
+                        let value = match value {
+                            TokenValue::Text(text) => Value::String(text.unescape()),
+                            TokenValue::Number(text) => Value::number(text),
+                            TokenValue::Is(value) => value,
+                        };
+                        fields.fields.push(Field { path, place, value });
+                    }
+                }
+            }
+        }
+        fields.places[ROOT as usize].end = fields.places_count();
+        fields.fields.sort_by_key(|field| (field.path, field.place));
+        Ok(fields)
+    }
+
+    /// The fields at a path, sorted by place.
+    pub(crate) fn at(&self, path: u32) -> &[Field<'e>] {
+        let start = self.fields.partition_point(|field| field.path < path);
+        let length = self.fields[start..].partition_point(|field| field.path == path);
+        &self.fields[start..start + length]
+    }
+
+    fn open(&mut self, prefix: Prefix, place: u32, inside: Option<&Open>, array: bool) -> Open {
+        let place = match inside.map(|inside| &inside.kind) {
+            Some(Kind::Array(array)) => {
+                self.places.push(Place {
+                    array: *array,
+                    end: 0,
+                });
+                self.places_count() - 1
+            }
+            _ => place,
+        };
+        let kind = if array {
+            let first = self.places_count();
+            self.arrays.push(Array {
+                place,
+                places: first..first,
+            });
+            Kind::Array(number(self.arrays.len()) - 1)
+        } else {
+            Kind::Object
+        };
+        Open {
+            prefix,
+            place,
+            kind,
+        }
+    }
+
+    fn close(&mut self, closed: &Open, inside: Option<&Open>) {
+        let end = self.places_count();
+        if let Kind::Array(array) = closed.kind {
+            self.arrays[array as usize].places.end = end;
+        }
+        if let Some(Kind::Array(_)) = inside.map(|inside| &inside.kind) {
+            self.places[closed.place as usize].end = end;
+        }
+    }
+
+    fn places_count(&self) -> u32 {
+        number(self.places.len())
+    }
+}
+
+/// A value not yet unescaped or read: most are at no wanted path.
+enum TokenValue<'e> {
+    Text(crate::json::Text<'e>),
+    Number(&'e str),
+    Is(Value<'e>),
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("an event has fewer than 2^32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(all: &[&str]) -> Paths {
+        let mut paths = Paths::default();
+        for path in all {
+            paths.take(path);
+        }
+        paths
+    }
+
+    #[track_caller]
+    fn check(event: &str, wanted: &[&str], expected: &[(&str, &str, u32)]) {
+        let paths = paths(wanted);
+        let fields = Fields::of(event.as_bytes(), &paths).unwrap();
+        let mut found = Vec::new();
+        for path in wanted {
+            let number = paths.sorted[paths.find(path).unwrap()].1;
+            for field in fields.at(number) {
+                found.push((*path, format!("{:?}", field.value), field.place));
+            }
+        }
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(path, value, place)| {
+                (*path, format!("Number({value:?}, Some({value}.0))"), *place)
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn nesting_and_dots_are_one_path() {
+        check(
+            r#"{"a":{"b":1},"a.b":2,"a.b.c":3,"a":{"b":{"c":4}},"ab":5}"#,
+            &["a.b", "a.b.c", "ab", "a"],
+            &[
+                ("a.b", "1", 0),
+                ("a.b", "2", 0),
+                ("a.b.c", "3", 0),
+                ("a.b.c", "4", 0),
+                ("ab", "5", 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn empty_names_are_names() {
+        check(
+            r#"{"":1,"":{"":2,"a":3},"a":{"":4}}"#,
+            &["", ".", ".a", "a."],
+            &[("", "1", 0), (".", "2", 0), (".a", "3", 0), ("a.", "4", 0)],
+        );
+    }
+
+    #[test]
+    fn places_are_elements_that_are_containers() {
+        check(
+            r#"{"a":[1,{"b":2},3,[4,{"b":5}],{"c":[{"d":6}]}],"b":[]}"#,
+            &["a", "a.b", "a.c.d"],
+            &[
+                ("a", "1", 0),
+                ("a", "3", 0),
+                ("a", "4", 2),
+                ("a.b", "2", 1),
+                ("a.b", "5", 3),
+                ("a.c.d", "6", 5),
+            ],
+        );
+    }
+
+    #[test]
+    fn runs_of_places_are_what_lies_below() {
+        let paths = paths(&["a.b"]);
+        let event = br#"{"a":[{"b":[1]},[{"b":2},{"b":3}],{"b":4}]}"#;
+        let fields = Fields::of(event, &paths).unwrap();
+        let ends: Vec<u32> = fields.places.iter().map(|place| place.end).collect();
+        assert_eq!(ends, [6, 2, 5, 4, 5, 6]);
+        let arrays: Vec<_> = fields
+            .arrays
+            .iter()
+            .map(|array| (array.place, array.places.clone()))
+            .collect();
+        assert_eq!(arrays, [(0, 1..6), (1, 2..2), (2, 3..5)]);
+    }
+
+    #[test]
+    fn numbers_of_paths_given_back_are_used_again() {
+        let mut paths = paths(&["a", "b"]);
+        assert_eq!(paths.take("a"), 0);
+        paths.give_back("a");
+        assert_eq!(paths.take("c"), 2);
+        paths.give_back("a");
+        assert_eq!(paths.take("d"), 0);
+        assert!(paths.find("a").is_err());
+    }
+}

@@ -1,0 +1,346 @@
+//! Why a pattern was turned down, in the words of the service (event-patterns.md 5.2).
+//!
+//! The texts are a contract: `Display` gives them letter for letter, slips included. What we
+//! have to add for people is in [`PatternError::help`], and where to look in
+//! [`PatternError::span`].
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::json::JsonErrorKind;
+
+/// A refusal: the reason, and its place in the pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatternError {
+    reason: Reason,
+    span: Range<usize>,
+    path: String,
+}
+
+/// What is wrong with a pattern. `Display` is what the service writes behind
+/// `Event pattern is not valid. Reason: `, its first line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the text of each says it")]
+pub enum Reason {
+    #[error(
+        "Unrecognized token '{token}': was expecting (JSON String, Number, Array, Object or token \
+         'null', 'true' or 'false')"
+    )]
+    Token { token: String },
+    /// Not JSON in another way; the words are ours.
+    #[error("Not a JSON text: {0}")]
+    Json(JsonErrorKind),
+    #[error("Filter is not an object")]
+    NotAnObject,
+    #[error("Empty objects are not allowed")]
+    EmptyObject,
+    #[error("Empty arrays are not allowed")]
+    EmptyArray,
+    #[error("\"{name}\" must be an object or an array")]
+    NotAContainer { name: String },
+    #[error("Match value must be String, number, true, false, or null")]
+    ArrayInLeaf,
+    #[error("Match expression name not found")]
+    NoOperator,
+    #[error("Unrecognized match type {operator}")]
+    UnknownOperator { operator: String },
+    #[error("Only one key allowed in match expression")]
+    SecondOperator,
+    #[error("exact match pattern must be a string")]
+    ExactlyNotString,
+    #[error("prefix match pattern must be a string")]
+    PrefixNotString,
+    #[error("suffix match pattern must be a string")]
+    SuffixNotString,
+    #[error("Prefix expression name not found")]
+    PrefixEmpty,
+    #[error("Suffix expression name not found")]
+    SuffixEmpty,
+    #[error("Unsupported prefix pattern: {operator}")]
+    PrefixUnknown { operator: String },
+    #[error("Unsupported suffix pattern: {operator}")]
+    SuffixUnknown { operator: String },
+    #[error("equals-ignore-case match pattern must be a string")]
+    IgnoreCaseNotString,
+    #[error("exists match pattern must be either true or false.")]
+    ExistsNotBoolean,
+    #[error("wildcard match pattern must be a string")]
+    WildcardNotString,
+    #[error("Consecutive wildcard characters at pos {at}")]
+    WildcardRun { at: usize },
+    #[error("Invalid escape character at pos {at}")]
+    WildcardEscape { at: usize },
+    #[error("Value of numeric must be an array.")]
+    NumericNotArray,
+    #[error("Invalid member in numeric match: {found}")]
+    NumericMember { found: String },
+    #[error("Unrecognized numeric range operator: {found}")]
+    NumericOperator { found: String },
+    #[error("Value of {operator} must be numeric")]
+    NumericOperand { operator: String },
+    /// More after a single comparison, or a second member beside `numeric` or `anything-but`.
+    #[error("Too many elements in numeric expression")]
+    TooManyElements,
+    #[error("Bad value in numeric range: {found}")]
+    NumericTopValue { found: String },
+    #[error("Bad numeric range operator: {found}")]
+    NumericTopOperator { found: String },
+    #[error("Too many terms in numeric range expression")]
+    NumericTooMany,
+    #[error("Bottom must be less than top")]
+    NumericBottom,
+    #[error("Cannot compare number : {number}")]
+    NotComparable { number: String },
+    #[error("Value of anything-but must be an array or single string/number value.")]
+    AnythingButValue,
+    #[error("Anything-But expression name not found")]
+    AnythingButEmpty,
+    #[error("Unsupported anything-but pattern: {operator}")]
+    AnythingButUnknown { operator: String },
+    #[error("Inside anything but list, start|null|boolean is not supported.")]
+    AnythingButItem,
+    #[error(
+        "Inside anything but list, either all values are number or string, mixed type is not \
+         supported"
+    )]
+    AnythingButMixed,
+    #[error("prefix/suffix match pattern must be a string")]
+    AnythingButAffixNotString,
+    #[error("Null prefix/suffix not allowed")]
+    AnythingButAffixEmpty,
+    #[error(
+        "Inside anything-but/equals-ignore-case list, number|start|null|boolean is not supported."
+    )]
+    AnythingButIgnoreCase,
+    /// The service says "prefix" here.
+    #[error("prefix match pattern must be a string")]
+    CidrNotString,
+    #[error("Malformed CIDR, one '/' required")]
+    CidrShape,
+    #[error("Malformed CIDR, mask bits must be an integer")]
+    CidrMask,
+    #[error("Malformed CIDR, mask bits must not be negative")]
+    CidrMaskNegative,
+    #[error("Nonstandard IP address: {address}")]
+    AddressShape { address: String },
+    #[error("Invalid IP address: {address}")]
+    AddressInvalid { address: String },
+    #[error("{family} mask bits must be < {width}")]
+    CidrMaskLong { family: &'static str, width: u32 },
+    #[error("It must be an Array followed with $or.")]
+    OrNotArray,
+    #[error("Only JSON object is allowed in array of $or relationship.")]
+    OrMember,
+    #[error("There must have at least 2 Objects in $or relationship.")]
+    OrTooFew,
+    #[error("more than {max} rule combinations", max = super::ALTERNATIVES_MAX)]
+    OrTooMany,
+    #[error("{name} is Ruler reserved fieldName which cannot be used inside $or.")]
+    OrReserved { name: String },
+    #[error(
+        "Rule is too complex - try using fewer wildcard characters or fewer repeating character \
+         sequences after a wildcard character"
+    )]
+    TooComplex,
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+// The text of the reason is the whole text, so it is no `source` beside it.
+impl std::error::Error for PatternError {}
+
+impl PatternError {
+    pub(super) fn new(reason: Reason, span: Range<usize>, path: &str) -> PatternError {
+        PatternError {
+            reason,
+            span,
+            path: path.to_owned(),
+        }
+    }
+
+    /// What is wrong.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// The bytes of the pattern that are at fault; empty at the end of a text cut short.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Names from the root to the fault, joined with dots; empty at the root.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What to try, where we have an idea.
+    pub fn help(&self) -> Option<String> {
+        let text = match &self.reason {
+            Reason::UnknownOperator { operator } => return Some(suggest(operator, &OPERATORS)),
+            Reason::AnythingButUnknown { operator } => {
+                return Some(suggest(operator, &AFTER_ANYTHING_BUT));
+            }
+            Reason::PrefixUnknown { .. } | Reason::SuffixUnknown { .. } => {
+                "only `equals-ignore-case` may stand here"
+            }
+            Reason::NotAContainer { .. } => "write the value in an array, such as `[\"value\"]`",
+            Reason::EmptyArray => "to ask that the field is there, write `[{\"exists\": true}]`",
+            Reason::ArrayInLeaf => "list the values in one array, it matches any of them",
+            Reason::SecondOperator => "write each operator as an object of its own in the array",
+            Reason::WildcardRun { .. } => {
+                "one `*` matches any run of characters; for an asterisk itself write `\\\\*`"
+            }
+            Reason::WildcardEscape { .. } => "in JSON write `\\\\*` or `\\\\\\\\`",
+            Reason::NumericOperator { .. } => "one of `=`, `<`, `<=`, `>`, `>=`",
+            Reason::NumericTopOperator { .. } => "a range is a lower bound, then `<` or `<=`",
+            Reason::NumericNotArray => "such as `{\"numeric\": [\">\", 0, \"<=\", 5]}`",
+            Reason::NotComparable { .. } => "a number of at most 15 digits is always comparable",
+            Reason::CidrShape => "such as `10.0.0.0/24`",
+            Reason::CidrMaskLong { .. } => "for a single address write it as a plain string",
+            Reason::AnythingButAffixEmpty => {
+                "every string begins and ends with the empty string; name at least one character"
+            }
+            Reason::OrReserved { .. } => "an operator belongs into the array of a field",
+            Reason::OrTooMany => "write several rules instead",
+            Reason::OrTooFew => "with one object, write its members without `$or`",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    /// A name for the kind of fault that stays the same between versions.
+    pub fn code(&self) -> &'static str {
+        match &self.reason {
+            Reason::Token { .. } | Reason::Json(_) => "pattern::json",
+            Reason::NotAnObject => "pattern::not_an_object",
+            Reason::EmptyObject => "pattern::empty_object",
+            Reason::EmptyArray => "pattern::empty_array",
+            Reason::NotAContainer { .. } => "pattern::not_a_container",
+            Reason::ArrayInLeaf => "pattern::array_in_leaf",
+            Reason::NoOperator => "pattern::no_operator",
+            Reason::UnknownOperator { .. } => "pattern::unknown_operator",
+            Reason::SecondOperator => "pattern::second_operator",
+            Reason::ExactlyNotString => "pattern::exactly",
+            Reason::PrefixNotString | Reason::PrefixEmpty | Reason::PrefixUnknown { .. } => {
+                "pattern::prefix"
+            }
+            Reason::SuffixNotString | Reason::SuffixEmpty | Reason::SuffixUnknown { .. } => {
+                "pattern::suffix"
+            }
+            Reason::IgnoreCaseNotString => "pattern::equals_ignore_case",
+            Reason::ExistsNotBoolean => "pattern::exists",
+            Reason::WildcardNotString
+            | Reason::WildcardRun { .. }
+            | Reason::WildcardEscape { .. } => "pattern::wildcard",
+            Reason::NumericNotArray
+            | Reason::NumericMember { .. }
+            | Reason::NumericOperator { .. }
+            | Reason::NumericOperand { .. }
+            | Reason::TooManyElements
+            | Reason::NumericTopValue { .. }
+            | Reason::NumericTopOperator { .. }
+            | Reason::NumericTooMany
+            | Reason::NumericBottom => "pattern::numeric",
+            Reason::NotComparable { .. } => "pattern::not_comparable",
+            Reason::AnythingButValue
+            | Reason::AnythingButEmpty
+            | Reason::AnythingButUnknown { .. }
+            | Reason::AnythingButItem
+            | Reason::AnythingButMixed
+            | Reason::AnythingButAffixNotString
+            | Reason::AnythingButAffixEmpty
+            | Reason::AnythingButIgnoreCase => "pattern::anything_but",
+            Reason::CidrNotString
+            | Reason::CidrShape
+            | Reason::CidrMask
+            | Reason::CidrMaskNegative
+            | Reason::AddressShape { .. }
+            | Reason::AddressInvalid { .. }
+            | Reason::CidrMaskLong { .. } => "pattern::cidr",
+            Reason::OrNotArray
+            | Reason::OrMember
+            | Reason::OrTooFew
+            | Reason::OrTooMany
+            | Reason::OrReserved { .. } => "pattern::or",
+            Reason::TooComplex => "pattern::too_complex",
+        }
+    }
+}
+
+/// A refusal as tools show it: every part a plain value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// [`PatternError::code`].
+    pub code: &'static str,
+    /// The words of the service.
+    pub message: String,
+    /// Bytes of the pattern's text.
+    pub span: Range<usize>,
+    /// Names joined with dots; empty at the root.
+    pub path: String,
+    /// What to try.
+    pub help: Option<String>,
+}
+
+impl From<&PatternError> for Diagnostic {
+    fn from(error: &PatternError) -> Self {
+        Diagnostic {
+            code: error.code(),
+            message: error.to_string(),
+            span: error.span(),
+            path: error.path.clone(),
+            help: error.help(),
+        }
+    }
+}
+
+const OPERATORS: [&str; 9] = [
+    "prefix",
+    "suffix",
+    "equals-ignore-case",
+    "wildcard",
+    "anything-but",
+    "numeric",
+    "exists",
+    "cidr",
+    "exactly",
+];
+const AFTER_ANYTHING_BUT: [&str; 4] = ["prefix", "suffix", "equals-ignore-case", "wildcard"];
+
+/// The operator that was probably meant, or all there are.
+fn suggest(operator: &str, known: &[&str]) -> String {
+    let lower = operator.to_lowercase().replace(['_', ' '], "-");
+    let near = known
+        .iter()
+        .map(|name| (distance(&lower, name), name))
+        .filter(|(distance, _)| *distance <= 2)
+        .min();
+    match near {
+        Some((_, name)) => format!("did you mean `{name}`?"),
+        None => format!("the operators are {}", known.join(", ")),
+    }
+}
+
+/// Single-character edits from one word to the other. Long words are not compared: 9.
+fn distance(a: &str, b: &str) -> usize {
+    if 40 < a.len() {
+        return 9;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
