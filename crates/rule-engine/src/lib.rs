@@ -1,6 +1,3 @@
-//! rule-engine
-
-pub mod shape;
 //! JSON bytes in, rule ids out: event patterns as EventBridge reads them.
 //!
 //! This crate knows no bus, no clock and no I/O; it can be read, fuzzed and measured alone. What
@@ -12,6 +9,7 @@ pub mod shape;
 //! | [`pattern`] | from the text of a pattern to its alternatives, and every refusal |
 //! | [`wildcard`] | one wildcard: reading, matching, counting its complexity |
 //! | [`oracle`] | one pattern against one event, plain and slow |
+//! | [`shape`] | what a target is sent of an event |
 //! | [`rule_set`] | many patterns against one event: what the bus holds |
 //!
 //! Below them, for nobody else: `number`, `address` and `fold` (when two values are the same),
@@ -22,6 +20,7 @@ pub mod json;
 pub mod oracle;
 pub mod pattern;
 pub mod rule_set;
+pub mod shape;
 pub mod wildcard;
 
 mod address;

@@ -84,12 +84,12 @@ impl Shapers {
             Err(unshaped) => {
                 let code = match unshaped {
                     Unshaped::NotJson { .. } => Code::InvalidJson,
-                    Unshaped::TooLarge { .. } => Code::InvalidParameter,
+                    _ => Code::InvalidParameter,
                 };
                 let failure = Failure::new(code, &unshaped.to_string());
                 let body = match unshaped {
                     Unshaped::NotJson { body } => body,
-                    Unshaped::TooLarge { .. } => Vec::new(),
+                    _ => Vec::new(),
                 };
                 Err(NotShaped { failure, body })
             }

@@ -3,10 +3,11 @@
 use crate::clock::{Clock, wall_ms};
 use crate::config::Config;
 use bus_core::core::{Append, Full};
-use bus_core::name::Home;
 use bus_core::record::{Place, Record};
 use bus_core::state::{Now, State};
-use journal::{AppendError, FileJournal, Journal, OpenError, OsDisk, Room, SegmentId, Sequence, Stamp};
+use journal::disk::OsDisk;
+use journal::file::{FileJournal, OpenError};
+use journal::{AppendError, Journal, Room, SegmentId, Sequence, Stamp};
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -92,14 +93,14 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
     let mut reader = Reader { state: State::new(config.home.clone(), Now { wall_ms: wall_ms(), running_ms: 0 }) };
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).expect("the operating system gives random bytes");
-    let options = journal::Options {
+    let options = journal::file::Options {
         segment_bytes: config.disk_reserve_bytes,
         accept_data_loss: config.accept_data_loss,
         free_bytes_min: config.disk_free_bytes_min,
         mark_seed: u64::from_le_bytes(seed),
-        ..journal::Options::default()
+        ..journal::file::Options::default()
     };
-    let journal = journal::open(Arc::new(OsDisk), &journal_dir, &options, &mut reader).map_err(StoreError::Journal)?;
+    let journal = journal::file::open(Arc::new(OsDisk), &journal_dir, &options, &mut reader).map_err(StoreError::Journal)?;
     let state = reader.state;
     let clock = Clock::start(state.running_ms);
     Ok(Store { journal, state, clock, lock })
