@@ -27,8 +27,10 @@ use tokio::sync::{Semaphore, oneshot};
 const REQUESTS_MAX: usize = 4_096 + bus_core::limits::WAITERS_MAX;
 /// Room for what must not wait: an outcome for each attempt, a disconnect or return for each request, a
 /// completion for each kind of disk work.
-const URGENT_MAX: usize =
-    bus_core::limits::OUTBOUND_IN_FLIGHT_MAX + bus_core::limits::LOGS_IN_FLIGHT_MAX + 2 * REQUESTS_MAX + 16;
+const URGENT_MAX: usize = bus_core::limits::OUTBOUND_IN_FLIGHT_MAX
+    + bus_core::limits::LOGS_IN_FLIGHT_MAX
+    + 2 * REQUESTS_MAX
+    + 16;
 /// Inputs handled before disk work is looked at.
 const BATCH_MAX: usize = 512;
 /// Outcomes and receives may be this far behind the disk. Source: rule 7.
@@ -46,7 +48,11 @@ const FREE_MS: u64 = 1_000;
 type Look = Box<dyn FnOnce(&Core, &Appender) -> Box<dyn FnOnce() + Send> + Send>;
 
 enum Message {
-    Ask(RequestNumber, Box<dyn FnOnce(RequestNumber) -> Input + Send>, oneshot::Sender<Answer>),
+    Ask(
+        RequestNumber,
+        Box<dyn FnOnce(RequestNumber) -> Input + Send>,
+        oneshot::Sender<Answer>,
+    ),
     Look(Look),
     Input(Input),
     Done(Done),
@@ -113,7 +119,12 @@ impl Bus {
         options: Options,
         dispatcher: impl FnOnce(&Bus) -> Dispatcher,
     ) -> Result<(Self, std::thread::JoinHandle<i32>), Unavailable> {
-        let Store { journal, state, clock, lock } = store;
+        let Store {
+            journal,
+            state,
+            clock,
+            lock,
+        } = store;
         let mut random = [0; 40];
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let (secret, seed) = random.split_at(32);
@@ -122,7 +133,15 @@ impl Bus {
         let home = state.home().clone();
         let mut appender = Appender::new(journal);
         let now = clock.now();
-        let core = Core::start(state, options.core.clone(), now, seed, secret, &mut appender).map_err(|_| Unavailable)?;
+        let core = Core::start(
+            state,
+            options.core.clone(),
+            now,
+            seed,
+            secret,
+            &mut appender,
+        )
+        .map_err(|_| Unavailable)?;
         let (ordinary, ordinary_in) = bounded(REQUESTS_MAX);
         let (urgent, urgent_in) = bounded(URGENT_MAX);
         let router = Router::new(core.state());
@@ -136,7 +155,10 @@ impl Bus {
                 routing: Arc::clone(&routing),
                 reader: appender.journal.reader(),
                 clock,
-                identity: Identity { home: home.clone(), secret: core.state().secret },
+                identity: Identity {
+                    home: home.clone(),
+                    secret: core.state().secret,
+                },
                 shapers: Arc::new(Shapers::new(home)),
                 refusing: AtomicBool::new(false),
             }),
@@ -200,8 +222,16 @@ impl Bus {
     ///
     /// # Errors
     /// [`Unavailable`] if the core has ended or its journal takes nothing for ten seconds.
-    pub async fn ask(&self, make: impl FnOnce(RequestNumber) -> Input + Send + 'static) -> Result<Answer, Unavailable> {
-        let _permit = self.inner.permits.acquire().await.map_err(|_| Unavailable)?;
+    pub async fn ask(
+        &self,
+        make: impl FnOnce(RequestNumber) -> Input + Send + 'static,
+    ) -> Result<Answer, Unavailable> {
+        let _permit = self
+            .inner
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| Unavailable)?;
         let request = self.inner.requests.fetch_add(1, Ordering::Relaxed);
         let mut answer = self.send_ask(request, Box::new(make)).await?;
         let until = self.now().running_ms + PUT_SECONDS_MAX * 1000;
@@ -224,8 +254,15 @@ impl Bus {
             return Err(Unavailable);
         }
         let (sender, receiver) = oneshot::channel();
-        self.inner.ordinary.try_send(Message::Ask(request, make, sender)).map_err(|_| Unavailable)?;
-        let guard = GoneGuard { bus: self, request, armed: true };
+        self.inner
+            .ordinary
+            .try_send(Message::Ask(request, make, sender))
+            .map_err(|_| Unavailable)?;
+        let guard = GoneGuard {
+            bus: self,
+            request,
+            armed: true,
+        };
         let answer = receiver.await.map_err(|_| Unavailable);
         guard.disarm();
         answer
@@ -239,26 +276,40 @@ impl Bus {
         &self,
         look: impl FnOnce(&Core, &Appender) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let _permit = self.inner.permits.acquire().await.map_err(|_| Unavailable)?;
+        let _permit = self
+            .inner
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| Unavailable)?;
         let (sender, receiver) = oneshot::channel();
         let look: Look = Box::new(move |core, appender| {
             let seen = look(core, appender);
             // Who went away needs no answer.
             Box::new(move || drop(sender.send(seen)))
         });
-        self.inner.ordinary.try_send(Message::Look(look)).map_err(|_| Unavailable)?;
+        self.inner
+            .ordinary
+            .try_send(Message::Look(look))
+            .map_err(|_| Unavailable)?;
         receiver.await.map_err(|_| Unavailable)
     }
 
     /// Tells what an attempt came to.
     pub fn attempted(&self, attempted: Attempted) {
         // After the core has ended nobody is left to be told: the delivery is due again at the next start.
-        let _ = self.inner.urgent.try_send(Message::Input(Input::Attempted(attempted)));
+        let _ = self
+            .inner
+            .urgent
+            .try_send(Message::Input(Input::Attempted(attempted)));
     }
 
     /// Gives messages back whose answer could not be sent.
     pub fn give_back(&self, queue: u32, handles: Vec<Handle>) {
-        let _ = self.inner.urgent.try_send(Message::Input(Input::Return { queue, handles }));
+        let _ = self
+            .inner
+            .urgent
+            .try_send(Message::Input(Input::Return { queue, handles }));
     }
 
     /// Reads a record's body. Blocking.
@@ -300,7 +351,9 @@ impl GoneGuard<'_> {
 impl Drop for GoneGuard<'_> {
     fn drop(&mut self) {
         if self.armed {
-            let _ = self.bus.inner.urgent.try_send(Message::Input(Input::Gone { request: self.request }));
+            let _ = self.bus.inner.urgent.try_send(Message::Input(Input::Gone {
+                request: self.request,
+            }));
         }
     }
 }
@@ -330,7 +383,11 @@ impl Disks {
                 .expect("the system gives a thread");
             sender
         };
-        Self { write: spawn("disk-write"), prepare: spawn("disk-prepare"), snapshot: spawn("disk-snapshot") }
+        Self {
+            write: spawn("disk-write"),
+            prepare: spawn("disk-prepare"),
+            snapshot: spawn("disk-snapshot"),
+        }
     }
 
     fn run(&self, work: Work) {
@@ -340,7 +397,9 @@ impl Disks {
             WorkKind::Index | WorkKind::Snapshot | WorkKind::Install => &self.snapshot,
         };
         // The journal gives no second work of a kind while one runs.
-        thread.try_send(work).unwrap_or_else(|_| unreachable!("a disk thread has room for each kind of work"));
+        thread
+            .try_send(work)
+            .unwrap_or_else(|_| unreachable!("a disk thread has room for each kind of work"));
     }
 }
 
@@ -393,7 +452,11 @@ impl Owner {
                     return code;
                 }
                 handled += 1;
-                next = if handled < BATCH_MAX { self.try_next() } else { None };
+                next = if handled < BATCH_MAX {
+                    self.try_next()
+                } else {
+                    None
+                };
             }
             if handled == 0 {
                 let effects = self.core.step(now, Input::Tick, &mut self.appender);
@@ -409,10 +472,19 @@ impl Owner {
 
     fn wait(&self) -> Option<Message> {
         let now = self.clock.now().running_ms;
-        let timer = self.core.next_timer().map_or(1_000, |at| at.saturating_sub(now));
-        let lazy = self.lazy_since.map_or(1_000, |at| (at + LAZY_MS).saturating_sub(now));
+        let timer = self
+            .core
+            .next_timer()
+            .map_or(1_000, |at| at.saturating_sub(now));
+        let lazy = self
+            .lazy_since
+            .map_or(1_000, |at| (at + LAZY_MS).saturating_sub(now));
         let timeout = Duration::from_millis(timer.min(lazy).min(IDLE_MS));
-        let ordinary = if self.appender.is_full() { None } else { Some(&self.ordinary) };
+        let ordinary = if self.appender.is_full() {
+            None
+        } else {
+            Some(&self.ordinary)
+        };
         let never = crossbeam_channel::never();
         crossbeam_channel::select! {
             recv(self.urgent) -> message => message.ok(),
@@ -475,13 +547,20 @@ impl Owner {
                 let effects = self.core.release_waiters();
                 self.carry_out(effects);
                 let until = now.running_ms + 30_000;
-                self.stopping = Some(Stopping { told, until, stop_record: None, snapshot_begun: false });
+                self.stopping = Some(Stopping {
+                    told,
+                    until,
+                    stop_record: None,
+                    snapshot_begun: false,
+                });
                 return Ok(());
             }
         };
         let effects = self.core.step(now, input, &mut self.appender);
         self.carry_out(effects);
-        if self.lazy_since.is_none() && self.appender.journal.synced() + 1 < self.appender.journal.next() {
+        if self.lazy_since.is_none()
+            && self.appender.journal.synced() + 1 < self.appender.journal.next()
+        {
             self.lazy_since = Some(now.running_ms);
         }
         Ok(())
@@ -496,8 +575,12 @@ impl Owner {
                             && let Some(first) = given.first()
                         {
                             let handles = given.iter().map(|g| g.handle).collect();
-                            let back = Input::Return { queue: first.handle.queue, handles };
-                            let effects = self.core.step(self.clock.now(), back, &mut self.appender);
+                            let back = Input::Return {
+                                queue: first.handle.queue,
+                                handles,
+                            };
+                            let effects =
+                                self.core.step(self.clock.now(), back, &mut self.appender);
                             self.carry_out(effects);
                         }
                     }
@@ -511,10 +594,21 @@ impl Owner {
                     self.router.update(self.core.state(), &changed);
                     self.appender.rules_version = self.core.appended();
                     let running = self.clock.now().running_ms;
-                    self.routing.store(Arc::new((running, self.router.routing())));
+                    self.routing
+                        .store(Arc::new((running, self.router.routing())));
                 }
-                Effect::Expired { event, target, failure } => {
-                    tracing::error!(event, target, code = failure.code.as_str(), why = failure.text, "a delivery ended and has no dead-letter queue");
+                Effect::Expired {
+                    event,
+                    target,
+                    failure,
+                } => {
+                    tracing::error!(
+                        event,
+                        target,
+                        code = failure.code.as_str(),
+                        why = failure.text,
+                        "a delivery ended and has no dead-letter queue"
+                    );
                 }
             }
         }
@@ -523,8 +617,13 @@ impl Owner {
     /// Hands the journal's work to the disk threads: at once if somebody waits for it, else when what is
     /// lazy has waited long enough, so that outcomes share a sync.
     fn disk_work(&mut self, now: Now) {
-        let waited_for = self.core.holds() || !self.looks.is_empty() || self.ready.is_some() || self.stopping.is_some();
-        let lazy_over = self.lazy_since.is_some_and(|at| at + LAZY_MS <= now.running_ms);
+        let waited_for = self.core.holds()
+            || !self.looks.is_empty()
+            || self.ready.is_some()
+            || self.stopping.is_some();
+        let lazy_over = self
+            .lazy_since
+            .is_some_and(|at| at + LAZY_MS <= now.running_ms);
         let idle = now.running_ms >= self.last_input + IDLE_MS;
         if !(waited_for || lazy_over || idle) {
             return;
@@ -541,7 +640,8 @@ impl Owner {
 
     fn housekeeping(&mut self, now: Now) {
         let journal = &mut self.appender.journal;
-        let due = SNAPSHOT_RECORDS <= journal.tail_records() || SNAPSHOT_BYTES <= journal.tail_bytes();
+        let due =
+            SNAPSHOT_RECORDS <= journal.tail_records() || SNAPSHOT_BYTES <= journal.tail_bytes();
         if due && !journal.snapshot_running() && self.stopping.is_none() {
             self.snapshot(now);
         }
@@ -552,7 +652,8 @@ impl Owner {
         let journal = &mut self.appender.journal;
         let segments = journal.segments();
         let mut kept: u64 = segments.iter().filter(|s| s.sealed).map(|s| s.bytes).sum();
-        let oldest = now.wall_ms - i64::try_from(self.options.trail.as_millis()).unwrap_or(i64::MAX);
+        let oldest =
+            now.wall_ms - i64::try_from(self.options.trail.as_millis()).unwrap_or(i64::MAX);
         for segment in segments {
             let covered = segment.sealed && segment.last <= journal.snapshot_position();
             let finished = covered && !self.core.state().holds_segment(segment.id.0);

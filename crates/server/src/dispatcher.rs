@@ -40,9 +40,23 @@ impl Dispatcher {
     pub fn start(bus: &Bus, client: Arc<Client>, logs: LogFiles, runtime: Handle) -> Self {
         let (lines, waiting) = bounded(LOGS_IN_FLIGHT_MAX + 1);
         let under_way = Arc::new(AtomicUsize::new(0));
-        let writer = LogWriter { bus: bus.clone(), logs, waiting, under_way: Arc::clone(&under_way) };
-        std::thread::Builder::new().name("logs".into()).spawn(move || writer.run()).expect("the system gives a thread");
-        Self { bus: bus.clone(), client, runtime, lines, under_way }
+        let writer = LogWriter {
+            bus: bus.clone(),
+            logs,
+            waiting,
+            under_way: Arc::clone(&under_way),
+        };
+        std::thread::Builder::new()
+            .name("logs".into())
+            .spawn(move || writer.run())
+            .expect("the system gives a thread");
+        Self {
+            bus: bus.clone(),
+            client,
+            runtime,
+            lines,
+            under_way,
+        }
     }
 
     /// Attempts that have not ended.
@@ -55,10 +69,16 @@ impl Dispatcher {
     pub fn dispatch(&self, attempt: Box<Attempt>) {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         if matches!(attempt.version.kind, Kind::Log(_)) && attempt.give_up.is_none() {
-            self.lines.try_send(attempt).unwrap_or_else(|_| unreachable!("the core bounds lines in flight"));
+            self.lines
+                .try_send(attempt)
+                .unwrap_or_else(|_| unreachable!("the core bounds lines in flight"));
             return;
         }
-        let (bus, client, under_way) = (self.bus.clone(), Arc::clone(&self.client), Arc::clone(&self.under_way));
+        let (bus, client, under_way) = (
+            self.bus.clone(),
+            Arc::clone(&self.client),
+            Arc::clone(&self.under_way),
+        );
         let worker = self.runtime.spawn({
             let attempt = attempt.clone();
             let bus = bus.clone();
@@ -79,7 +99,10 @@ impl Dispatcher {
 }
 
 fn deferred(code: Code, text: &str) -> Outcome {
-    Outcome::Deferred { failure: Failure::new(code, text), not_before: None }
+    Outcome::Deferred {
+        failure: Failure::new(code, text),
+        not_before: None,
+    }
 }
 
 /// An attempt's event, read and shaped.
@@ -91,7 +114,12 @@ struct Prepared {
 
 /// Reads and shapes. Blocking.
 fn prepare(bus: &Bus, attempt: &Attempt) -> Result<Prepared, Attempted> {
-    let ended = |outcome, record, body| Attempted { attempt: Box::new(attempt.clone()), outcome, record, body };
+    let ended = |outcome, record, body| Attempted {
+        attempt: Box::new(attempt.clone()),
+        outcome,
+        record,
+        body,
+    };
     let record = match bus.read_blocking(attempt.place) {
         Ok(record) => record,
         Err(journal::ReadError::Damaged { file, offset }) => {
@@ -101,11 +129,17 @@ fn prepare(bus: &Bus, attempt: &Attempt) -> Result<Prepared, Attempted> {
         }
         Err(error) => {
             tracing::error!(%error, "a pending event could not be read");
-            return Err(ended(deferred(Code::InternalError, "The event could not be read."), None, None));
+            return Err(ended(
+                deferred(Code::InternalError, "The event could not be read."),
+                None,
+                None,
+            ));
         }
     };
     let shaped = match event(&record) {
-        Some(event) => bus.shapers().shape(&attempt.version, event.envelope, event.accepted_ms),
+        Some(event) => bus
+            .shapers()
+            .shape(&attempt.version, event.envelope, event.accepted_ms),
         None => {
             let failure = Failure::new(Code::StorageCorrupt, "The event's record makes no sense.");
             return Err(ended(Outcome::Refused(failure), None, None));
@@ -113,7 +147,11 @@ fn prepare(bus: &Bus, attempt: &Attempt) -> Result<Prepared, Attempted> {
     };
     match shaped {
         Ok(body) => Ok(Prepared { record, body }),
-        Err(unshaped) => Err(ended(Outcome::Refused(unshaped.failure), Some(record), Some(unshaped.body))),
+        Err(unshaped) => Err(ended(
+            Outcome::Refused(unshaped.failure),
+            Some(record),
+            Some(unshaped.body),
+        )),
     }
 }
 
@@ -136,7 +174,12 @@ async fn send(bus: &Bus, client: &Client, attempt: Box<Attempt>) -> Attempted {
     };
     let Ok(prepared) = reading else {
         let outcome = deferred(Code::InternalError, "internal failure");
-        return Attempted { attempt, outcome, record: None, body: None };
+        return Attempted {
+            attempt,
+            outcome,
+            record: None,
+            body: None,
+        };
     };
     let Prepared { record, body } = match prepared {
         Ok(prepared) => prepared,
@@ -146,7 +189,14 @@ async fn send(bus: &Bus, client: &Client, attempt: Box<Attempt>) -> Attempted {
         Some(document) if attempt.give_up.is_none() => {
             let webhook = match webhook(client, document) {
                 Ok(webhook) => webhook,
-                Err(outcome) => return Attempted { attempt, outcome, record: Some(record), body },
+                Err(outcome) => {
+                    return Attempted {
+                        attempt,
+                        outcome,
+                        record: Some(record),
+                        body,
+                    };
+                }
             };
             let version = &attempt.version;
             let id = webhook_id(
@@ -168,26 +218,47 @@ async fn send(bus: &Bus, client: &Client, attempt: Box<Attempt>) -> Attempted {
         // A queue delivery that could be shaped; one that is given up is not asked for its outcome.
         _ => Outcome::Delivered,
     };
-    Attempted { attempt, outcome, record: Some(record), body }
+    Attempted {
+        attempt,
+        outcome,
+        record: Some(record),
+        body,
+    }
 }
 
 /// A webhook's document, read for use. What was mistyped can be mended while deliveries wait, so a fault
 /// is worth another try.
 fn webhook(client: &Client, document: &Document) -> Result<Webhook, Outcome> {
-    let url = client.egress().check_url(&document.url).map_err(|refusal| {
-        deferred(Code::DestinationNotAllowed, &format!("{refusal}: {}", refusal.help()))
-    })?;
+    let url = client
+        .egress()
+        .check_url(&document.url)
+        .map_err(|refusal| {
+            deferred(
+                Code::DestinationNotAllowed,
+                &format!("{refusal}: {}", refusal.help()),
+            )
+        })?;
     let fault = |text: String| deferred(Code::InvalidParameter, &text);
     let mut headers = Vec::new();
     for (name, value) in &document.headers {
-        headers.push(check_header(name, value).map_err(|e| fault(format!("header `{name}`: {e}")))?);
+        headers
+            .push(check_header(name, value).map_err(|e| fault(format!("header `{name}`: {e}")))?);
     }
     let secrets = match &document.secret {
         Some(text) => vec![Secret::parse(text).map_err(|e| fault(format!("secret: {e}")))?],
         None => Vec::new(),
     };
-    let verb = if document.method.as_deref() == Some("PUT") { Verb::Put } else { Verb::Post };
-    Ok(Webhook { url, verb, headers, secrets })
+    let verb = if document.method.as_deref() == Some("PUT") {
+        Verb::Put
+    } else {
+        Verb::Post
+    };
+    Ok(Webhook {
+        url,
+        verb,
+        headers,
+        secrets,
+    })
 }
 
 /// Writes log lines: one batch, one sync for each file, then the outcomes.
@@ -212,13 +283,20 @@ impl LogWriter {
     fn write(&mut self, batch: Vec<Box<Attempt>>) {
         let mut by_log: BTreeMap<String, (Vec<Line>, Vec<Attempted>)> = BTreeMap::new();
         for attempt in batch {
-            let Kind::Log(name) = &attempt.version.kind else { continue };
+            let Kind::Log(name) = &attempt.version.kind else {
+                continue;
+            };
             let (lines, written) = by_log.entry(name.as_str().to_owned()).or_default();
             match prepare(&self.bus, &attempt) {
                 Err(ended) => self.bus.attempted(ended),
                 Ok(Prepared { record, body }) => {
                     lines.push(line(&record, body.as_deref(), &attempt));
-                    written.push(Attempted { attempt, outcome: Outcome::Delivered, record: Some(record), body });
+                    written.push(Attempted {
+                        attempt,
+                        outcome: Outcome::Delivered,
+                        record: Some(record),
+                        body,
+                    });
                 }
             }
         }
@@ -229,7 +307,10 @@ impl LogWriter {
             }
             for mut attempted in written {
                 if let Err(error) = &result {
-                    attempted.outcome = deferred(Code::InternalError, &format!("could not write the log: {error}"));
+                    attempted.outcome = deferred(
+                        Code::InternalError,
+                        &format!("could not write the log: {error}"),
+                    );
                 }
                 self.bus.attempted(attempted);
             }

@@ -2,10 +2,13 @@
 //!
 //! Rooms from ground floor to top; a room uses only rooms listed before it.
 
+pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod dispatcher;
+pub mod http;
+pub mod metrics;
+pub mod router;
+pub mod serve;
 pub mod shapers;
 pub mod store;
-pub mod router;
-pub mod bus;
-pub mod dispatcher;

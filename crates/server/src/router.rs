@@ -80,13 +80,18 @@ impl Routing {
         if DELIVERIES_MAX < deliveries.len() {
             return Err(TooManyDeliveries);
         }
-        Ok(Routed { deliveries, rules: ids.len() })
+        Ok(Routed {
+            deliveries,
+            rules: ids.len(),
+        })
     }
 
     /// Names of the rules that match an event, for people.
     #[must_use]
     pub fn matching(&self, bus: &str, envelope: &[u8]) -> Vec<RuleName> {
-        let Some(routes) = self.buses.get(bus) else { return Vec::new() };
+        let Some(routes) = self.buses.get(bus) else {
+            return Vec::new();
+        };
         let mut ids = Vec::new();
         routes.set.matches(envelope, &mut ids);
         ids.iter().map(|id| routes.rules[id].name.clone()).collect()
@@ -109,7 +114,13 @@ impl Router {
         let all: Vec<RuleKey> = state
             .buses()
             .keys()
-            .flat_map(|bus| state.rules(bus.as_str()).into_iter().flatten().map(|(name, _)| (bus.clone(), name.clone())))
+            .flat_map(|bus| {
+                state
+                    .rules(bus.as_str())
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| (bus.clone(), name.clone()))
+            })
             .collect();
         router.update(state, &all);
         router
@@ -117,20 +128,27 @@ impl Router {
 
     /// Takes over what `state` says of these rules, and of the buses.
     pub fn update(&mut self, state: &State, changed: &[RuleKey]) {
-        self.routing.buses.retain(|bus, _| state.buses().contains_key(bus));
+        self.routing
+            .buses
+            .retain(|bus, _| state.buses().contains_key(bus));
         for bus in state.buses().keys() {
             if !self.routing.buses.contains_key(bus) {
                 self.routing.buses.insert(bus.clone(), Arc::default());
             }
         }
         for key in changed {
-            let Some(routes) = self.routing.buses.get_mut(&key.0) else { continue };
+            let Some(routes) = self.routing.buses.get_mut(&key.0) else {
+                continue;
+            };
             let routes = Arc::make_mut(routes);
             let number = *self.numbers.entry(key.clone()).or_insert_with(|| {
                 self.next += 1;
                 self.next
             });
-            match state.rule(key.0.as_str(), key.1.as_str()).filter(|rule| rule.is_on()) {
+            match state
+                .rule(key.0.as_str(), key.1.as_str())
+                .filter(|rule| rule.is_on())
+            {
                 Some(rule) => set_rule(routes, number, state, rule),
                 None => {
                     routes.set.remove(number);
@@ -152,7 +170,9 @@ impl Router {
 
 fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
     // A stored pattern was accepted under the limits of its time; it is not judged again.
-    let options = Options { complexity_limit: None };
+    let options = Options {
+        complexity_limit: None,
+    };
     let pattern = rule.pattern.as_deref().filter(|text| !text.is_empty());
     let Some(pattern) = pattern.and_then(|text| Pattern::parse_with(text, &options).ok()) else {
         routes.set.remove(number);
@@ -160,6 +180,16 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
         return;
     };
     routes.set.replace(number, &pattern);
-    let targets = rule.targets.keys().filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned()).collect();
-    routes.rules.insert(number, Arc::new(Route { name: rule.name.clone(), targets }));
+    let targets = rule
+        .targets
+        .keys()
+        .filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned())
+        .collect();
+    routes.rules.insert(
+        number,
+        Arc::new(Route {
+            name: rule.name.clone(),
+            targets,
+        }),
+    );
 }

@@ -25,8 +25,13 @@ pub struct NotShaped {
 ///
 /// # Errors
 /// [`InputError`], whose text is AWS's.
-pub fn compile(target: &bus_core::document::Target, unknown_placeholders_accepted: bool) -> Result<Shaper, InputError> {
-    let options = Options { unknown_placeholders_accepted };
+pub fn compile(
+    target: &bus_core::document::Target,
+    unknown_placeholders_accepted: bool,
+) -> Result<Shaper, InputError> {
+    let options = Options {
+        unknown_placeholders_accepted,
+    };
     let id = target.id.as_str();
     if let Some(transformer) = &target.input_transformer {
         let paths: Vec<(String, String)> = transformer
@@ -35,7 +40,10 @@ pub fn compile(target: &bus_core::document::Target, unknown_placeholders_accepte
             .map(|(name, path)| (name.clone(), path.as_str().unwrap_or_default().to_owned()))
             .collect();
         return Shaper::compile(
-            &Input::Transformer { paths: &paths, template: &transformer.input_template },
+            &Input::Transformer {
+                paths: &paths,
+                template: &transformer.input_template,
+            },
             id,
             &options,
         );
@@ -59,19 +67,29 @@ impl Shapers {
     /// None yet.
     #[must_use]
     pub fn new(home: Home) -> Self {
-        Self { home, by_version: DashMap::new() }
+        Self {
+            home,
+            by_version: DashMap::new(),
+        }
     }
 
     /// What a version's target is sent of an event; `None` = the envelope itself.
     ///
     /// # Errors
     /// [`NotShaped`], which no further try would change (F36).
-    pub fn shape(&self, version: &Version, envelope: &[u8], accepted_ms: i64) -> Result<Option<Vec<u8>>, NotShaped> {
+    pub fn shape(
+        &self,
+        version: &Version,
+        envelope: &[u8],
+        accepted_ms: i64,
+    ) -> Result<Option<Vec<u8>>, NotShaped> {
         if !version.target.shapes() {
             return Ok(None);
         }
         let shaper = self.shaper(version)?;
-        let rule_arn = self.home.rule_arn(version.bus.as_str(), version.rule.as_str());
+        let rule_arn = self
+            .home
+            .rule_arn(version.bus.as_str(), version.rule.as_str());
         let context = Context {
             rule_name: version.rule.as_str(),
             rule_arn: &rule_arn,

@@ -83,14 +83,32 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
     std::fs::create_dir_all(&journal_dir).map_err(unwritable(data))?;
     std::fs::create_dir_all(data.join("logs")).map_err(unwritable(data))?;
     let lock_path = data.join("lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(unwritable(data))?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(unwritable(data))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(data.clone())),
-        Err(TryLockError::Error(source)) => return Err(StoreError::Unwritable { path: data.clone(), source }),
+        Err(TryLockError::Error(source)) => {
+            return Err(StoreError::Unwritable {
+                path: data.clone(),
+                source,
+            });
+        }
     }
     check_format(data)?;
-    let mut reader = Reader { state: State::new(config.home.clone(), Now { wall_ms: wall_ms(), running_ms: 0 }) };
+    let mut reader = Reader {
+        state: State::new(
+            config.home.clone(),
+            Now {
+                wall_ms: wall_ms(),
+                running_ms: 0,
+            },
+        ),
+    };
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).expect("the operating system gives random bytes");
     let options = journal::file::Options {
@@ -100,22 +118,34 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
         mark_seed: u64::from_le_bytes(seed),
         ..journal::file::Options::default()
     };
-    let journal = journal::file::open(Arc::new(OsDisk), &journal_dir, &options, &mut reader).map_err(StoreError::Journal)?;
+    let journal = journal::file::open(Arc::new(OsDisk), &journal_dir, &options, &mut reader)
+        .map_err(StoreError::Journal)?;
     let state = reader.state;
     let clock = Clock::start(state.running_ms);
-    Ok(Store { journal, state, clock, lock })
+    Ok(Store {
+        journal,
+        state,
+        clock,
+        lock,
+    })
 }
 
 fn check_format(data: &Path) -> Result<(), StoreError> {
     let path = data.join("FORMAT");
-    let unwritable = |source| StoreError::Unwritable { path: path.clone(), source };
+    let unwritable = |source| StoreError::Unwritable {
+        path: path.clone(),
+        source,
+    };
     match File::open(&path) {
         Ok(mut file) => {
             let mut found = String::new();
             file.read_to_string(&mut found).map_err(unwritable)?;
             match found.trim() {
                 FORMAT => Ok(()),
-                found => Err(StoreError::Format { path: data.to_path_buf(), found: found.to_owned() }),
+                found => Err(StoreError::Format {
+                    path: data.to_path_buf(),
+                    found: found.to_owned(),
+                }),
             }
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -124,7 +154,9 @@ fn check_format(data: &Path) -> Result<(), StoreError> {
             file.write_all(FORMAT.as_bytes()).map_err(unwritable)?;
             file.sync_all().map_err(unwritable)?;
             std::fs::rename(&new, &path).map_err(unwritable)?;
-            File::open(data).and_then(|dir| dir.sync_all()).map_err(unwritable)
+            File::open(data)
+                .and_then(|dir| dir.sync_all())
+                .map_err(unwritable)
         }
         Err(source) => Err(unwritable(source)),
     }
@@ -139,23 +171,41 @@ impl journal::Replay for Reader {
         self.state.restore(chunk).map_err(|e| e.to_string())
     }
 
-    fn record(&mut self, stamp: &Stamp, sequence: Sequence, place: journal::Place, body: &[u8]) -> Result<(), String> {
+    fn record(
+        &mut self,
+        stamp: &Stamp,
+        sequence: Sequence,
+        place: journal::Place,
+        body: &[u8],
+    ) -> Result<(), String> {
         let record = Record::decode(body).map_err(|e| format!("record {sequence}: {e}"))?;
-        let now = Now { wall_ms: stamp.wall_ms, running_ms: stamp.running_ms };
-        self.state.apply(now, sequence, from_journal(place), &record);
+        let now = Now {
+            wall_ms: stamp.wall_ms,
+            running_ms: stamp.running_ms,
+        };
+        self.state
+            .apply(now, sequence, from_journal(place), &record);
         Ok(())
     }
 }
 
 /// A place in the core's words.
 fn from_journal(place: journal::Place) -> Place {
-    Place { segment: place.segment.0, offset: place.offset, length: place.length }
+    Place {
+        segment: place.segment.0,
+        offset: place.offset,
+        length: place.length,
+    }
 }
 
 /// A place in the journal's words.
 #[must_use]
 pub fn to_journal(place: Place) -> journal::Place {
-    journal::Place { segment: SegmentId(place.segment), offset: place.offset, length: place.length }
+    journal::Place {
+        segment: SegmentId(place.segment),
+        offset: place.offset,
+        length: place.length,
+    }
 }
 
 /// The journal as the core sees it.
@@ -175,7 +225,11 @@ impl Appender {
     /// The journal, to be appended to.
     #[must_use]
     pub fn new(journal: FileJournal) -> Self {
-        Self { journal, rules_version: 0, grouped: 0 }
+        Self {
+            journal,
+            rules_version: 0,
+            grouped: 0,
+        }
     }
 
     /// Whether callers have to wait until the disk has taken what there is.
@@ -192,20 +246,41 @@ impl Appender {
     /// What a block header carries at this moment.
     #[must_use]
     pub fn stamp(&self, now: Now) -> Stamp {
-        Stamp { wall_ms: now.wall_ms, running_ms: now.running_ms, rules_version: self.rules_version }
+        Stamp {
+            wall_ms: now.wall_ms,
+            running_ms: now.running_ms,
+            rules_version: self.rules_version,
+        }
     }
 }
 
 impl Append for Appender {
-    fn append(&mut self, now: Now, records: &[(Option<u128>, &[u8])], reserve: bool) -> Result<(u64, Vec<Place>), Full> {
+    fn append(
+        &mut self,
+        now: Now,
+        records: &[(Option<u128>, &[u8])],
+        reserve: bool,
+    ) -> Result<(u64, Vec<Place>), Full> {
         let stamp = self.stamp(now);
-        let room = if reserve { Room::Reserve } else { Room::Ordinary };
-        let records: Vec<journal::Record<'_>> =
-            records.iter().map(|(key, body)| journal::Record { keys: key.as_slice(), body }).collect();
+        let room = if reserve {
+            Room::Reserve
+        } else {
+            Room::Ordinary
+        };
+        let records: Vec<journal::Record<'_>> = records
+            .iter()
+            .map(|(key, body)| journal::Record {
+                keys: key.as_slice(),
+                body,
+            })
+            .collect();
         match self.journal.append(&stamp, &records, room) {
             Ok(appended) => {
                 self.grouped += records.iter().map(|r| r.body.len()).sum::<usize>();
-                Ok((appended.first, appended.places.into_iter().map(from_journal).collect()))
+                Ok((
+                    appended.first,
+                    appended.places.into_iter().map(from_journal).collect(),
+                ))
             }
             Err(AppendError::NotReady) => Err(Full::Busy),
             Err(AppendError::Full | AppendError::TooLarge | AppendError::Failed) => Err(Full::Disk),

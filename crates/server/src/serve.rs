@@ -1,0 +1,193 @@
+//! `busbar serve`: opens the store, starts the bus, opens the ports, and stops in order.
+
+use crate::bus::{Bus, Options, Unavailable, queue_setting};
+use crate::config::Config;
+use crate::dispatcher::Dispatcher;
+use crate::http::Doors;
+use crate::http::connection::{Port, serve as serve_port};
+use crate::metrics::Metrics;
+use crate::store::{self, StoreError};
+use bus_core::core::Settings;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use targets::client::{Client, Timeouts};
+use targets::egress::{Egress, EgressSettings};
+use targets::log::{LogFiles, LogOptions};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Why a server did not start. The exit code says which kind.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal took not even the start record.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// A port could not be opened.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ServeError {
+    /// Exit code of the process, after `sysexits.h`.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(error) => error.exit_code(),
+            Self::Unavailable(_) => 70,
+            Self::Config(_) => 78,
+            Self::Listen { .. } => 71,
+        }
+    }
+}
+
+/// A server that accepts requests.
+pub struct Server {
+    /// Address of the API port.
+    pub api: SocketAddr,
+    /// Address of the operators' port.
+    pub operator: SocketAddr,
+    /// What the doors share.
+    pub doors: Doors,
+    stop: watch::Sender<bool>,
+    ports: Vec<tokio::task::JoinHandle<()>>,
+    core: std::thread::JoinHandle<i32>,
+}
+
+impl Server {
+    /// Starts everything; when it returns, requests are served.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn start(config: Config) -> Result<Self, ServeError> {
+        let (api_listener, operator_listener) = (
+            listen(config.listen).await?,
+            listen(config.operator_listen).await?,
+        );
+        let api = local(&api_listener, config.listen)?;
+        let operator = local(&operator_listener, config.operator_listen)?;
+        if !(api.ip().is_loopback() && operator.ip().is_loopback()) && !config.insecure_no_auth {
+            return Err(ServeError::Config(format!(
+                "{api} is not a loopback address and no key is configured: anyone who reaches it could put events; \
+                 listen on 127.0.0.1, or say --insecure-no-auth"
+            )));
+        }
+        let egress = Egress::new(&EgressSettings {
+            allow: config.egress_allow.clone(),
+            loopback_allowed: api.ip().is_loopback(),
+            http_allowed: false,
+            own: vec![api, operator],
+        })
+        .map_err(|e| ServeError::Config(format!("egress.allow: {e}")))?;
+        let timeouts = Timeouts {
+            head: Duration::from_secs(config.response_seconds),
+            ..Timeouts::default()
+        };
+        let client =
+            Client::new(egress, timeouts, &[]).map_err(|e| ServeError::Config(e.to_string()))?;
+        let client = Arc::new(client);
+        let store = store::open(&config)?;
+        let logs_dir = config.data.join("logs");
+        let log_options = LogOptions {
+            stdout: config.log_stdout,
+            ..LogOptions::default()
+        };
+        let logs =
+            LogFiles::open(&logs_dir, log_options).map_err(|source| StoreError::Unwritable {
+                path: logs_dir,
+                source,
+            })?;
+        let options = Options {
+            core: Settings {
+                default_dlq: queue_setting(&config.default_dlq),
+                retire_ms: config.retire_seconds * 1000,
+                purge_interval_ms: config.purge_interval_seconds * 1000,
+            },
+            trail: config.trail,
+            trail_bytes: config.trail_bytes,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let for_dispatcher = Arc::clone(&client);
+        let (bus, core) = tokio::task::spawn_blocking(move || {
+            Bus::start(store, options, |bus| {
+                Dispatcher::start(bus, for_dispatcher, logs, runtime)
+            })
+        })
+        .await
+        .expect("starting does not panic")?;
+        let doors = Doors {
+            bus,
+            config: Arc::new(config),
+            client,
+            metrics: Arc::new(Metrics::default()),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let ports = vec![
+            tokio::spawn(serve_port(
+                api_listener,
+                Port::Api,
+                doors.clone(),
+                stopped.clone(),
+            )),
+            tokio::spawn(serve_port(
+                operator_listener,
+                Port::Operator,
+                doors.clone(),
+                stopped,
+            )),
+        ];
+        Ok(Self {
+            api,
+            operator,
+            doors,
+            stop,
+            ports,
+            core,
+        })
+    }
+
+    /// Whether the core has ended by itself: the disk failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.core.is_finished()
+    }
+
+    /// Stops in order and returns the exit code.
+    pub async fn stop(self) -> i32 {
+        if !self.core.is_finished() {
+            let _ = self.stop.send(true);
+            self.doors.bus.stop().await;
+        }
+        for port in &self.ports {
+            port.abort();
+        }
+        // A core that panicked has failed as a disk does (F35).
+        tokio::task::spawn_blocking(move || self.core.join().unwrap_or(70))
+            .await
+            .unwrap_or(70)
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { address, source })
+}
+
+fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, ServeError> {
+    listener
+        .local_addr()
+        .map_err(|source| ServeError::Listen { address, source })
+}
