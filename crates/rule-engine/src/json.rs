@@ -4,8 +4,8 @@
 //! were written, repeated names in order, the byte offset of every value, and a stack of our own
 //! so that depth is a number we choose. Open containers cost one byte each.
 //!
-//! [`validate`] is the door: one pass over an event, no allocation but the stack. [`Scanner`]
-//! gives tokens to whoever walks an event; [`parse`] builds the small tree of a pattern.
+//! [`validate`] is the door: one pass over an event, no allocation but the stack. `Scanner`
+//! gives tokens to whoever walks an event; `parse` builds the small tree of a pattern.
 //!
 //! Start at [`validate`], then `Scanner::next`.
 

@@ -99,6 +99,19 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_taken_in_the_order_of_utf_16() {
+        // By bytes U+E000 would come before U+1F600.
+        let event = "{\"a\":[{\"\u{1f600}\":1},{\"\u{e000}\":1}]}";
+        let there = r#"[1]"#;
+        let absent = r#"[{"exists":false}]"#;
+        let pattern = |first: &str, second: &str| {
+            format!("{{\"a\":{{\"\u{1f600}\":{first},\"\u{e000}\":{second}}}}}")
+        };
+        check(&pattern(there, absent), event, true);
+        check(&pattern(absent, there), event, false);
+    }
+
+    #[test]
     fn exists_asks_for_leaves() {
         check(r#"{"a":[{"exists":true}]}"#, r#"{"a":null}"#, true);
         check(r#"{"a":[{"exists":true}]}"#, r#"{"a":{"b":1}}"#, false);

@@ -1,6 +1,8 @@
 //! Does the language behave as the reference says? Every pair of `fixtures/patterns/pairs.jsonl`
 //! on both matchers, and enough of each kind in the file to mean something.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
