@@ -131,6 +131,7 @@ impl Server {
             bus,
             config: Arc::new(config),
             client,
+            files: Arc::default(),
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);

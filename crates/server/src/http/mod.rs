@@ -7,6 +7,7 @@ pub mod aws;
 pub mod body;
 pub mod connection;
 pub mod native;
+pub mod native_put;
 pub mod operator;
 
 use crate::bus::Bus;
@@ -27,6 +28,8 @@ pub struct Doors {
     pub config: Arc<Config>,
     /// The outbound client, for its egress guard.
     pub client: Arc<Client>,
+    /// What became of the rule files.
+    pub files: Arc<arc_swap::ArcSwap<crate::rule_files::Status>>,
     /// What `/metrics` shows.
     pub metrics: Arc<crate::metrics::Metrics>,
 }

@@ -1,0 +1,1 @@
+//! Our own doors for events: entries and whole envelopes, no SDK needed.

@@ -1,0 +1,1 @@
+//! From what producers hand over to records: entries and envelopes, checked and routed.

@@ -1,0 +1,1 @@
+//! The trail of an event: what became of it, found through the journal.
