@@ -388,7 +388,7 @@ mod tests {
         );
         refused(
             r#"{"Entries":[{"Source":1}]}"#,
-            "expected a string at line 1 column 22",
+            "expected a string at line 1 column 23",
         );
         refused(r#"{"Entries":["x"]}"#, "expected an entry");
         refused(
