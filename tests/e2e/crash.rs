@@ -43,5 +43,5 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     }
     let report = run.finish();
     println!("{}", report.line());
-    assert!(report.faults.is_empty(), "{}\n{}", report.line(), report.faults.join("\n"));
+    assert!(report.faults.is_empty(), "{}", report.told());
 }

@@ -126,7 +126,7 @@ fn nothing_acknowledged_is_lost_by_a_power_cut() {
     let cycles = std::env::var("BUSBAR_POWER_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let report = cut_under_load(None, cycles, Duration::from_secs(30)).unwrap_or_else(|fault| panic!("{fault}"));
     println!("{}", report.line());
-    assert!(report.faults.is_empty(), "{}\n{}", report.line(), report.faults.join("\n"));
+    assert!(report.faults.is_empty(), "{}", report.told());
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_server_that_does_not_sync_is_caught() {
         // could not use.
         Err(fault) => println!("caught: {fault}"),
         Ok(report) => {
-            println!("{}\n{}", report.line(), report.faults.join("\n"));
+            println!("{}", report.told());
             let caught = report.faults.iter().any(|fault| fault.starts_with("lost: "));
             assert!(caught, "a server without its sync lost nothing in two power cuts: the test proves nothing");
         }

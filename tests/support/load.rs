@@ -83,6 +83,22 @@ impl Report {
             self.faults.len()
         )
     }
+
+    /// The faults for people: of each kind how many, and the first few.
+    pub fn told(&self) -> String {
+        let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for fault in &self.faults {
+            kinds.entry(fault.split(':').next().unwrap_or_default()).or_default().push(fault);
+        }
+        let mut told = self.line();
+        for (kind, faults) in kinds {
+            told.push_str(&format!("\n{} × {kind}", faults.len()));
+            for fault in faults.iter().take(3) {
+                told.push_str(&format!("\n    {fault}"));
+            }
+        }
+        told
+    }
 }
 
 /// The time between the last moment at which all was well and the first at which the server was gone.
