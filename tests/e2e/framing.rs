@@ -106,7 +106,7 @@ fn media_types_and_encodings_are_checked_before_the_body() {
 #[test]
 fn a_body_over_4_mib_is_refused_by_its_length_before_it_is_read() {
     let server = server();
-    for length in [BODY_BYTES_MAX + 1, 5_000_000, 1 << 40, usize::MAX] {
+    for length in [BODY_BYTES_MAX + 1, 5_000_000, 1 << 40, 1 << 60] {
         let mut connection = Connection::open(server.api).expect("the server accepts");
         connection.read_timeout(Duration::from_secs(15)).expect("a timeout can be set");
         // Not one byte of the body is sent: an answer proves that none was waited for.
