@@ -4,7 +4,6 @@
 //! `BUSBAR_CRASH_CYCLES` sets how often (default 5), `BUSBAR_SEED` the moments of the kills,
 //! `BUSBAR_CRASH_SLACK_MS` what this machine needs on top of the 5 ms of lazily synced outcomes.
 //! A killed process leaves the page cache whole: what this test cannot see, `power_cut.rs` does.
-#![allow(clippy::disallowed_methods, reason = "a test of a real process waits in real time")]
 
 #[allow(dead_code, reason = "each test uses its part of the support")]
 #[path = "../support/mod.rs"]
@@ -17,7 +16,10 @@ use support::load::{Plan, Run};
 
 /// A number from the environment, or what stands for it.
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 #[test]
@@ -38,8 +40,12 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     for cycle in 1..=cycles {
         let before = run.acked();
         let time = Duration::from_millis(rng.u64(300..2_000));
-        run.crash(time, |server| server.kill9()).unwrap_or_else(|fault| panic!("cycle {cycle}: {fault}"));
-        assert!(before < run.acked(), "cycle {cycle}: nothing was acknowledged within {time:?}");
+        run.crash(time, |server| server.kill9())
+            .unwrap_or_else(|fault| panic!("cycle {cycle}: {fault}"));
+        assert!(
+            before < run.acked(),
+            "cycle {cycle}: nothing was acknowledged within {time:?}"
+        );
     }
     let report = run.finish();
     println!("{}", report.line());

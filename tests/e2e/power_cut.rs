@@ -8,7 +8,6 @@
 //! A test of durability is worth something only if it fails when the sync is taken out:
 //! `BUSBAR_MUTANT_BINARY` names a binary built with `tests/mutants/no-sync.patch`, and the second
 //! test wants the loss to be seen.
-#![allow(clippy::disallowed_methods, reason = "a test of a real process waits in real time")]
 
 #[allow(dead_code, reason = "each test uses its part of the support")]
 #[path = "../support/mod.rs"]
@@ -40,10 +39,16 @@ impl Disk {
         file.set_len(IMAGE_BYTES).expect("a sparse file");
         let mount = home.path().join("disk");
         fs::create_dir(&mount).expect("the temporary folder is writable");
-        let device = run("losetup", &["-f", "--show", text(&image)]).trim().to_string();
+        let device = run("losetup", &["-f", "--show", text(&image)])
+            .trim()
+            .to_string();
         run("mkfs.ext4", &["-q", "-F", &device]);
         run("mount", &[&device, text(&mount)]);
-        Disk { device, mount, _home: home }
+        Disk {
+            device,
+            mount,
+            _home: home,
+        }
     }
 
     /// All that is not synced is gone; every call after it fails.
@@ -55,9 +60,16 @@ impl Disk {
     /// What a machine does when it comes up again.
     fn mount_again(&self) {
         // Busy until the kernel has let go of the killed process's files.
-        wait_until(Duration::from_secs(20), "the cut file system can be unmounted", || {
-            Command::new("umount").arg(&self.mount).output().is_ok_and(|output| output.status.success())
-        });
+        wait_until(
+            Duration::from_secs(20),
+            "the cut file system can be unmounted",
+            || {
+                Command::new("umount")
+                    .arg(&self.mount)
+                    .output()
+                    .is_ok_and(|output| output.status.success())
+            },
+        );
         run("mount", &[&self.device, text(&self.mount)]);
     }
 }
@@ -71,7 +83,10 @@ impl Drop for Disk {
 
 #[track_caller]
 fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().expect("the program can be run");
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("the program can be run");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {said}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -87,7 +102,11 @@ fn text(path: &Path) -> &str {
 /// The text of a server that does not come up again after a cut.
 fn cut_under_load(binary: Option<PathBuf>, cycles: u64, idle: Duration) -> Result<Report, String> {
     let disk = Disk::new();
-    let options = Options { data: Some(disk.mount.join("data")), binary, ..Options::default() };
+    let options = Options {
+        data: Some(disk.mount.join("data")),
+        binary,
+        ..Options::default()
+    };
     let plan = Plan {
         rate: 1_000,
         producers: 4,
@@ -108,7 +127,10 @@ fn cut_under_load(binary: Option<PathBuf>, cycles: u64, idle: Duration) -> Resul
             disk.mount_again();
         })
         .map_err(|fault| format!("cycle {cycle}: {fault}"))?;
-        assert!(before < run.acked(), "cycle {cycle}: nothing was acknowledged within {time:?}");
+        assert!(
+            before < run.acked(),
+            "cycle {cycle}: nothing was acknowledged within {time:?}"
+        );
     }
     Ok(run.finish())
 }
@@ -123,8 +145,12 @@ fn nothing_acknowledged_is_lost_by_a_power_cut() {
     if !able("nothing_acknowledged_is_lost_by_a_power_cut") {
         return;
     }
-    let cycles = std::env::var("BUSBAR_POWER_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
-    let report = cut_under_load(None, cycles, Duration::from_secs(30)).unwrap_or_else(|fault| panic!("{fault}"));
+    let cycles = std::env::var("BUSBAR_POWER_CYCLES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(3);
+    let report = cut_under_load(None, cycles, Duration::from_secs(30))
+        .unwrap_or_else(|fault| panic!("{fault}"));
     println!("{}", report.line());
     assert!(report.faults.is_empty(), "{}", report.told());
 }
@@ -144,8 +170,14 @@ fn a_server_that_does_not_sync_is_caught() {
         Err(fault) => println!("caught: {fault}"),
         Ok(report) => {
             println!("{}", report.told());
-            let caught = report.faults.iter().any(|fault| fault.starts_with("lost: "));
-            assert!(caught, "a server without its sync lost nothing in two power cuts: the test proves nothing");
+            let caught = report
+                .faults
+                .iter()
+                .any(|fault| fault.starts_with("lost: "));
+            assert!(
+                caught,
+                "a server without its sync lost nothing in two power cuts: the test proves nothing"
+            );
         }
     }
 }

@@ -46,12 +46,22 @@ fn prepare(server: &Server, step: &Value, names: &mut Names) -> Result<(), Strin
         names.insert(String::from("i"), count.to_string());
         let response = send(server, step, names)?;
         if u64::from(response.status) != expected {
-            return Err(format!("setup {}: {} {}", step["op"], response.status, response.text()));
+            return Err(format!(
+                "setup {}: {} {}",
+                step["op"],
+                response.status,
+                response.text()
+            ));
         }
         for (key, pointer) in step["save"].as_object().into_iter().flatten() {
-            let answer: Value = serde_json::from_slice(&response.body).map_err(|error| error.to_string())?;
-            let value = pointer.as_str().and_then(|pointer| answer.pointer(pointer)).and_then(Value::as_str);
-            let value = value.ok_or_else(|| format!("setup {}: no {pointer} in {answer}", step["op"]))?;
+            let answer: Value =
+                serde_json::from_slice(&response.body).map_err(|error| error.to_string())?;
+            let value = pointer
+                .as_str()
+                .and_then(|pointer| answer.pointer(pointer))
+                .and_then(Value::as_str);
+            let value =
+                value.ok_or_else(|| format!("setup {}: no {pointer} in {answer}", step["op"]))?;
             names.insert(key.clone(), value.to_string());
         }
     }
@@ -84,7 +94,10 @@ fn send(server: &Server, step: &Value, names: &Names) -> Result<Response, String
     } else {
         fill_all(&step["body"], names).to_string().into_bytes()
     };
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let path = fill(step["path"].as_str().unwrap_or("/"), names);
     let method = step["method"].as_str().unwrap_or("POST");
     call(server.api, method, &path, &headers, &body).map_err(|error| format!("no answer: {error}"))
@@ -93,7 +106,10 @@ fn send(server: &Server, step: &Value, names: &Names) -> Result<Response, String
 fn compare(case: &Value, names: &Names, response: &Response) -> Result<(), String> {
     let mut faults = Vec::new();
     if case["status"] != u64::from(response.status) {
-        faults.push(format!("status: expected {}, got {}", case["status"], response.status));
+        faults.push(format!(
+            "status: expected {}, got {}",
+            case["status"], response.status
+        ));
     }
     let expected = fill_all(&case["answer"], names);
     // `"answer": "*"`: the body is nobody's business, as for 404 and 405.
@@ -101,35 +117,71 @@ fn compare(case: &Value, names: &Names, response: &Response) -> Result<(), Strin
         match serde_json::from_slice::<Value>(&response.body) {
             Ok(answer) => {
                 if !matches(&expected, &answer) {
-                    faults.push(format!("expected {}\n         got {}", short(&expected), short(&answer)));
+                    faults.push(format!(
+                        "expected {}\n         got {}",
+                        short(&expected),
+                        short(&answer)
+                    ));
                 }
-                message(case, names, answer["message"].as_str().unwrap_or_default(), &mut faults);
+                message(
+                    case,
+                    names,
+                    answer["message"].as_str().unwrap_or_default(),
+                    &mut faults,
+                );
             }
             Err(error) => faults.push(format!("body is not JSON ({error}): {}", response.text())),
         }
     }
     headers(case, &expected, response, &mut faults);
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n    ")) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("\n    "))
+    }
 }
 
 fn message(case: &Value, names: &Names, message: &str, faults: &mut Vec<String>) {
-    for piece in case["contains"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for piece in case["contains"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if !message.contains(&fill(piece, names)) {
             faults.push(format!("message lacks `{piece}`: {}", cut(message)));
         }
     }
-    let Some(clauses) = case["clauses"].as_array() else { return };
-    let expected: BTreeSet<String> =
-        clauses.iter().filter_map(Value::as_str).map(|clause| fill(clause, names)).collect();
+    let Some(clauses) = case["clauses"].as_array() else {
+        return;
+    };
+    let expected: BTreeSet<String> = clauses
+        .iter()
+        .filter_map(Value::as_str)
+        .map(|clause| fill(clause, names))
+        .collect();
     let head = match clauses.len() {
         1 => String::from("1 validation error detected: "),
         count => format!("{count} validation errors detected: "),
     };
-    let found: BTreeSet<String> =
-        message.strip_prefix(&head).unwrap_or(message).split("; ").map(String::from).collect();
+    let found: BTreeSet<String> = message
+        .strip_prefix(&head)
+        .unwrap_or(message)
+        .split("; ")
+        .map(String::from)
+        .collect();
     if found != expected || !message.starts_with(&head) {
-        let lines = |set: &BTreeSet<String>| set.iter().map(|clause| cut(clause)).collect::<Vec<_>>().join("\n      ");
-        faults.push(format!("expected `{head}` and\n      {}\n    got\n      {}", lines(&expected), cut(message)));
+        let lines = |set: &BTreeSet<String>| {
+            set.iter()
+                .map(|clause| cut(clause))
+                .collect::<Vec<_>>()
+                .join("\n      ")
+        };
+        faults.push(format!(
+            "expected `{head}` and\n      {}\n    got\n      {}",
+            lines(&expected),
+            cut(message)
+        ));
     }
 }
 
@@ -141,7 +193,11 @@ fn headers(case: &Value, expected: &Value, response: &Response, faults: &mut Vec
         return;
     }
     let sqs = case["door"] == "sqs";
-    let media = if sqs { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" };
+    let media = if sqs {
+        "application/x-amz-json-1.0"
+    } else {
+        "application/x-amz-json-1.1"
+    };
     let mut want = |name: &str, value: Option<&str>| match (response.header(name), value) {
         (None, _) => faults.push(format!("header {name} is missing")),
         (Some(found), Some(value)) if found != value => {
@@ -153,7 +209,10 @@ fn headers(case: &Value, expected: &Value, response: &Response, faults: &mut Vec
     want("Date", None);
     want("x-amzn-RequestId", None);
     if refused && sqs {
-        want("x-amzn-query-error", case["query_error"].as_str().filter(|value| *value != "*"));
+        want(
+            "x-amzn-query-error",
+            case["query_error"].as_str().filter(|value| *value != "*"),
+        );
     }
     if refused && !sqs {
         want("x-amzn-ErrorType", expected["__type"].as_str());
@@ -169,11 +228,17 @@ fn matches(expected: &Value, answer: &Value) -> bool {
             None => pattern == text,
         },
         (Value::Array(expected), Value::Array(answer)) => {
-            expected.len() == answer.len() && expected.iter().zip(answer).all(|(one, other)| matches(one, other))
+            expected.len() == answer.len()
+                && expected
+                    .iter()
+                    .zip(answer)
+                    .all(|(one, other)| matches(one, other))
         }
         (Value::Object(expected), Value::Object(answer)) => {
             expected.len() == answer.len()
-                && expected.iter().all(|(key, one)| answer.get(key).is_some_and(|other| matches(one, other)))
+                && expected
+                    .iter()
+                    .all(|(key, one)| answer.get(key).is_some_and(|other| matches(one, other)))
         }
         _ => expected == answer,
     }
@@ -182,7 +247,9 @@ fn matches(expected: &Value, answer: &Value) -> bool {
 /// Glob with `*` alone: each piece is looked for after the one before, the last one at the end.
 fn fits(glob: &str, text: &str) -> bool {
     let pieces: Vec<&str> = glob.split('*').collect();
-    let Some(mut rest) = text.strip_prefix(pieces[0]) else { return false };
+    let Some(mut rest) = text.strip_prefix(pieces[0]) else {
+        return false;
+    };
     if pieces.len() == 1 {
         return rest.is_empty();
     }
@@ -200,7 +267,9 @@ fn fill_all(value: &Value, names: &Names) -> Value {
         Value::String(text) => Value::String(fill(text, names)),
         Value::Array(items) => items.iter().map(|item| fill_all(item, names)).collect(),
         Value::Object(members) => {
-            let filled = members.iter().map(|(key, member)| (fill(key, names), fill_all(member, names)));
+            let filled = members
+                .iter()
+                .map(|(key, member)| (fill(key, names), fill_all(member, names)));
             Value::Object(filled.collect::<Map<String, Value>>())
         }
         other => other.clone(),
@@ -215,7 +284,9 @@ fn fill(text: &str, names: &Names) -> String {
         let inner = &rest[open + 2..];
         let Some(close) = inner.find("}}") else { break };
         let macro_text = &inner[..close];
-        let repeated = macro_text.rsplit_once('*').and_then(|(piece, count)| Some((piece, count.parse().ok()?)));
+        let repeated = macro_text
+            .rsplit_once('*')
+            .and_then(|(piece, count)| Some((piece, count.parse().ok()?)));
         filled.push_str(&rest[..open]);
         match (names.get(macro_text), repeated) {
             (Some(value), _) => filled.push_str(value),
@@ -229,12 +300,16 @@ fn fill(text: &str, names: &Names) -> String {
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("`raw_hex` holds pairs of hex digits");
+    let digit = |at: usize| {
+        u8::from_str_radix(&hex[at..at + 2], 16).expect("`raw_hex` holds pairs of hex digits")
+    };
     (0..hex.len()).step_by(2).map(digit).collect()
 }
 
 fn text<'a>(value: &'a Value, member: &str) -> Result<&'a str, String> {
-    value[member].as_str().ok_or_else(|| format!("the case lacks `{member}`"))
+    value[member]
+        .as_str()
+        .ok_or_else(|| format!("the case lacks `{member}`"))
 }
 
 /// A value as text short enough for a report.

@@ -27,7 +27,10 @@ pub struct Response {
 impl Response {
     /// First value of a header, by name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -40,7 +43,11 @@ impl Response {
     pub fn json(&self) -> Value {
         match serde_json::from_slice(&self.body) {
             Ok(value) => value,
-            Err(error) => panic!("answer {} is not JSON ({error}): {}", self.status, self.text()),
+            Err(error) => panic!(
+                "answer {} is not JSON ({error}): {}",
+                self.status,
+                self.text()
+            ),
         }
     }
 
@@ -78,7 +85,11 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(READ_SECONDS_MAX)))?;
         stream.set_write_timeout(Some(Duration::from_secs(READ_SECONDS_MAX)))?;
-        Ok(Connection { stream, address, rest: Vec::new() })
+        Ok(Connection {
+            stream,
+            address,
+            rest: Vec::new(),
+        })
     }
 
     /// Sets how long a read may wait.
@@ -87,7 +98,13 @@ impl Connection {
     }
 
     /// Sends a whole request with `Host` and `Content-Length` added, and reads the answer.
-    pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Response> {
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -123,7 +140,10 @@ impl Connection {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let waiting = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                    let waiting = matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    );
                     return !waiting;
                 }
             }
@@ -154,21 +174,31 @@ impl Connection {
             .next()
             .and_then(|line| line.split(' ').nth(1))
             .and_then(|code| code.parse().ok())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("not an answer: {head}")))?;
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("not an answer: {head}"))
+            })?;
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_string(), value.trim().to_string()))
             .collect();
-        let mut response = Response { status, headers, body: Vec::new() };
+        let mut response = Response {
+            status,
+            headers,
+            body: Vec::new(),
+        };
         if status < 200 || status == 204 || status == 304 {
             return Ok(response);
         }
-        let chunked = response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
-        let length = response.header("content-length").and_then(|value| value.parse::<usize>().ok());
+        let chunked = response
+            .header("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let length = response
+            .header("content-length")
+            .and_then(|value| value.parse::<usize>().ok());
         response.body = match (chunked, length) {
             (true, _) => self.chunks()?,
             (false, Some(length)) => self.take(length)?,
-            (false, None) => self.to_end()?,
+            (false, None) => self.until_end()?,
         };
         Ok(response)
     }
@@ -202,11 +232,13 @@ impl Connection {
         Ok(self.rest.drain(..length).collect())
     }
 
-    fn to_end(&mut self) -> io::Result<Vec<u8>> {
+    fn until_end(&mut self) -> io::Result<Vec<u8>> {
         loop {
             match self.fill() {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(std::mem::take(&mut self.rest)),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Ok(std::mem::take(&mut self.rest));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -230,5 +262,7 @@ impl Connection {
 
 /// Place of the first `needle` in `bytes`.
 pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

@@ -88,7 +88,10 @@ impl Report {
     pub fn told(&self) -> String {
         let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for fault in &self.faults {
-            kinds.entry(fault.split(':').next().unwrap_or_default()).or_default().push(fault);
+            kinds
+                .entry(fault.split(':').next().unwrap_or_default())
+                .or_default()
+                .push(fault);
         }
         let mut told = self.line();
         for (kind, faults) in kinds {
@@ -174,7 +177,9 @@ impl Run {
             ],
         });
         let mut options = options.clone();
-        options.rules.push((String::from("crash.json"), rule.to_string()));
+        options
+            .rules
+            .push((String::from("crash.json"), rule.to_string()));
         let server = Server::start(&options);
         let log = server.data.join("logs/crash-log.jsonl");
         let ledger = Arc::new(Ledger {
@@ -199,9 +204,21 @@ impl Run {
             .collect();
         let consumer = Arc::clone(&ledger);
         let sampler = (Arc::clone(&ledger), log.clone());
-        let others =
-            vec![thread::spawn(move || consume(&consumer)), thread::spawn(move || sample(&sampler.0, &sampler.1))];
-        Run { server, plan, ledger, receiver, producers, others, crashes: Vec::new(), begin: Instant::now(), log }
+        let others = vec![
+            thread::spawn(move || consume(&consumer)),
+            thread::spawn(move || sample(&sampler.0, &sampler.1)),
+        ];
+        Run {
+            server,
+            plan,
+            ledger,
+            receiver,
+            producers,
+            others,
+            crashes: Vec::new(),
+            begin: Instant::now(),
+            log,
+        }
     }
 
     /// Events acknowledged so far.
@@ -218,7 +235,10 @@ impl Run {
         let begin = Instant::now();
         how(&mut self.server);
         *lock(&self.ledger.address) = None;
-        self.crashes.push(Crash { begin, end: Instant::now() });
+        self.crashes.push(Crash {
+            begin,
+            end: Instant::now(),
+        });
         self.server.restart()?;
         *lock(&self.ledger.address) = Some(self.server.api);
         Ok(())
@@ -246,7 +266,10 @@ impl Run {
             crashes: self.crashes.len(),
             loaded,
         };
-        self.check_sets(&mut report, &[("queue", &queue), ("log", &log), ("webhook", &webhook)]);
+        self.check_sets(
+            &mut report,
+            &[("queue", &queue), ("log", &log), ("webhook", &webhook)],
+        );
         self.check_queue(&mut report, &queue);
         self.check_log(&mut report, &log);
         self.check_webhook(&mut report, &webhook);
@@ -264,7 +287,12 @@ impl Run {
             for request in self.receiver.since(requests) {
                 requests += 1;
                 let delivery = request.header("webhook-id").unwrap_or_default().to_string();
-                webhook.extend(self.ledger.seen("webhook", &request.body, &delivery, When::Time(request.at)));
+                webhook.extend(self.ledger.seen(
+                    "webhook",
+                    &request.body,
+                    &delivery,
+                    When::Time(request.at),
+                ));
             }
             let queue = numbers(&lock(&self.ledger.queue));
             let (in_log, in_webhook) = (numbers(&log), numbers(&webhook));
@@ -285,7 +313,9 @@ impl Run {
 
     /// Reads the whole lines of the log file from `end` on.
     fn read_log(&self, log: &mut Vec<Seen>, end: &mut u64) {
-        let Ok(mut file) = fs::File::open(&self.log) else { return };
+        let Ok(mut file) = fs::File::open(&self.log) else {
+            return;
+        };
         let mut bytes = Vec::new();
         if file.seek(SeekFrom::Start(*end)).is_err() || file.read_to_end(&mut bytes).is_err() {
             return;
@@ -293,7 +323,10 @@ impl Run {
         let mut place = 0;
         while let Some(length) = bytes[place..].iter().position(|byte| *byte == b'\n') {
             let line = &bytes[place..place + length];
-            log.extend(self.ledger.seen("log", line, "", When::Place(*end + place as u64)));
+            log.extend(
+                self.ledger
+                    .seen("log", line, "", When::Place(*end + place as u64)),
+            );
             place += length + 1;
         }
         *end += place as u64;
@@ -303,10 +336,15 @@ impl Run {
     fn check_sets(&self, report: &mut Report, targets: &[(&'static str, &[Seen])]) {
         let acked = lock(&self.ledger.acked);
         let attempted = lock(&self.ledger.attempted);
-        let sets: Vec<(&str, BTreeSet<String>)> =
-            targets.iter().map(|(target, seen)| (*target, numbers(seen))).collect();
+        let sets: Vec<(&str, BTreeSet<String>)> = targets
+            .iter()
+            .map(|(target, seen)| (*target, numbers(seen)))
+            .collect();
         for (target, set) in &sets {
-            let lost: Vec<&String> = acked.keys().filter(|number| !set.contains(*number)).collect();
+            let lost: Vec<&String> = acked
+                .keys()
+                .filter(|number| !set.contains(*number))
+                .collect();
             if !lost.is_empty() {
                 let first = lost[0];
                 report.faults.push(format!(
@@ -315,23 +353,42 @@ impl Run {
                 ));
             }
             for number in set.difference(&attempted).take(3) {
-                report.faults.push(format!("invented: the {target} got {number}, which nobody put"));
+                report.faults.push(format!(
+                    "invented: the {target} got {number}, which nobody put"
+                ));
             }
         }
-        for number in attempted.iter().filter(|number| !acked.contains_key(*number)) {
-            let places: Vec<&str> =
-                sets.iter().filter(|(_, set)| set.contains(number)).map(|(target, _)| *target).collect();
+        for number in attempted
+            .iter()
+            .filter(|number| !acked.contains_key(*number))
+        {
+            let places: Vec<&str> = sets
+                .iter()
+                .filter(|(_, set)| set.contains(number))
+                .map(|(target, _)| *target)
+                .collect();
             if !places.is_empty() && places.len() < sets.len() {
-                report.faults.push(format!("half there: {number} was not acknowledged and reached only {places:?}"));
+                report.faults.push(format!(
+                    "half there: {number} was not acknowledged and reached only {places:?}"
+                ));
             }
         }
         let mut ids: HashMap<&str, &str> = HashMap::new();
-        for (target, seen) in targets.iter().flat_map(|(target, seen)| seen.iter().map(move |one| (target, one))) {
+        for (target, seen) in targets
+            .iter()
+            .flat_map(|(target, seen)| seen.iter().map(move |one| (target, one)))
+        {
             let first = ids.entry(&seen.number).or_insert(&seen.event_id);
             if *first != seen.event_id {
-                report.faults.push(format!("stored twice: {} came as {first} and {}", seen.number, seen.event_id));
+                report.faults.push(format!(
+                    "stored twice: {} came as {first} and {}",
+                    seen.number, seen.event_id
+                ));
             }
-            if acked.get(&seen.number).is_some_and(|id| *id != seen.event_id) {
+            if acked
+                .get(&seen.number)
+                .is_some_and(|id| *id != seen.event_id)
+            {
                 report.faults.push(format!(
                     "another id: {} was acknowledged under another id than the {target} got",
                     seen.number
@@ -345,14 +402,22 @@ impl Run {
         for (number, seen) in by_number(queue) {
             let messages: BTreeSet<&str> = seen.iter().map(|one| one.delivery.as_str()).collect();
             if 1 < messages.len() {
-                report.faults.push(format!("doubled: {number} lies in the queue as {} messages", messages.len()));
+                report.faults.push(format!(
+                    "doubled: {number} lies in the queue as {} messages",
+                    messages.len()
+                ));
             }
             for pair in seen.windows(2) {
                 *report.repeated.entry("queue").or_default() += 1;
-                let (When::Time(first), When::Time(second)) = (pair[0].at, pair[1].at) else { continue };
-                let over = Duration::from_secs(VISIBILITY_SECONDS) <= second.saturating_duration_since(first);
+                let (When::Time(first), When::Time(second)) = (pair[0].at, pair[1].at) else {
+                    continue;
+                };
+                let over = Duration::from_secs(VISIBILITY_SECONDS)
+                    <= second.saturating_duration_since(first);
                 if !over && !self.around_a_crash(first, second, Duration::MAX) {
-                    report.faults.push(format!("too early: {number} was received again while in flight"));
+                    report.faults.push(format!(
+                        "too early: {number} was received again while in flight"
+                    ));
                 }
             }
         }
@@ -369,13 +434,20 @@ impl Run {
         for (number, seen) in by_number(log) {
             for pair in seen.windows(2) {
                 *report.repeated.entry("log").or_default() += 1;
-                let (When::Place(first), When::Place(second)) = (pair[0].at, pair[1].at) else { continue };
+                let (When::Place(first), When::Place(second)) = (pair[0].at, pair[1].at) else {
+                    continue;
+                };
                 let allowed = self.crashes.iter().any(|crash| {
-                    let from = crash.begin.checked_sub(self.plan.window).unwrap_or(crash.begin);
+                    let from = crash
+                        .begin
+                        .checked_sub(self.plan.window)
+                        .unwrap_or(crash.begin);
                     length_at(from) <= first && length_at(crash.begin) <= second
                 });
                 if !allowed {
-                    report.faults.push(format!("repeated: the log has {number} twice, and no crash explains it"));
+                    report.faults.push(format!(
+                        "repeated: the log has {number} twice, and no crash explains it"
+                    ));
                 }
             }
         }
@@ -386,13 +458,20 @@ impl Run {
         for (number, seen) in by_number(webhook) {
             let ids: BTreeSet<&str> = seen.iter().map(|one| one.delivery.as_str()).collect();
             if 1 < ids.len() {
-                report.faults.push(format!("another id: the webhook got {number} under {} ids", ids.len()));
+                report.faults.push(format!(
+                    "another id: the webhook got {number} under {} ids",
+                    ids.len()
+                ));
             }
             for pair in seen.windows(2) {
                 *report.repeated.entry("webhook").or_default() += 1;
-                let (When::Time(first), When::Time(second)) = (pair[0].at, pair[1].at) else { continue };
+                let (When::Time(first), When::Time(second)) = (pair[0].at, pair[1].at) else {
+                    continue;
+                };
                 if !self.around_a_crash(first, second, self.plan.window) {
-                    report.faults.push(format!("repeated: the webhook got {number} twice, and no crash explains it"));
+                    report.faults.push(format!(
+                        "repeated: the webhook got {number} twice, and no crash explains it"
+                    ));
                 }
             }
         }
@@ -403,7 +482,8 @@ impl Run {
         self.crashes.iter().any(|crash| {
             // Bytes that were in the socket when the server died are read a moment later.
             let near = crash.begin.saturating_duration_since(first) <= window;
-            near && first <= crash.end + self.plan.window.min(Duration::from_secs(1)) && crash.begin <= second
+            near && first <= crash.end + self.plan.window.min(Duration::from_secs(1))
+                && crash.begin <= second
         })
     }
 }
@@ -411,19 +491,33 @@ impl Run {
 impl Ledger {
     /// Reads one arrival, and holds its content against what was put (I2).
     fn seen(&self, target: &str, body: &[u8], delivery: &str, at: When) -> Option<Seen> {
-        let envelope = serde_json::from_slice::<Value>(body).ok().and_then(|value| envelope(&value));
+        let envelope = serde_json::from_slice::<Value>(body)
+            .ok()
+            .and_then(|value| envelope(&value));
         let Some(envelope) = envelope else {
             let text = String::from_utf8_lossy(body).into_owned();
-            lock(&self.faults).push(format!("damaged: the {target} got what is no envelope: {text}"));
+            lock(&self.faults).push(format!(
+                "damaged: the {target} got what is no envelope: {text}"
+            ));
             return None;
         };
-        let number = envelope["detail"]["n"].as_str().unwrap_or_default().to_string();
+        let number = envelope["detail"]["n"]
+            .as_str()
+            .unwrap_or_default()
+            .to_string();
         let expected = serde_json::from_str::<Value>(&detail(&number)).ok();
         if expected.as_ref() != Some(&envelope["detail"]) || envelope["source"] != "demo.crash" {
-            lock(&self.faults).push(format!("changed: the {target} got another event than was put: {envelope}"));
+            lock(&self.faults).push(format!(
+                "changed: the {target} got another event than was put: {envelope}"
+            ));
         }
         let event_id = envelope["id"].as_str().unwrap_or_default().to_string();
-        Some(Seen { number, event_id, delivery: delivery.to_string(), at })
+        Some(Seen {
+            number,
+            event_id,
+            delivery: delivery.to_string(),
+            at,
+        })
     }
 }
 
@@ -432,9 +526,9 @@ fn envelope(value: &Value) -> Option<Value> {
     match value {
         Value::Object(members) if members.contains_key("detail-type") => Some(value.clone()),
         Value::Object(members) => members.values().find_map(envelope),
-        Value::String(text) if text.contains("detail-type") => {
-            serde_json::from_str::<Value>(text).ok().and_then(|inner| envelope(&inner))
-        }
+        Value::String(text) if text.contains("detail-type") => serde_json::from_str::<Value>(text)
+            .ok()
+            .and_then(|inner| envelope(&inner)),
         _ => None,
     }
 }
@@ -458,7 +552,13 @@ fn produce(ledger: &Ledger, plan: &Plan, retries: bool) {
             continue;
         }
         let numbers: Vec<String> = (0..ENTRIES)
-            .map(|_| format!("{}-{}", ledger.run, ledger.sequence.fetch_add(1, Ordering::SeqCst)))
+            .map(|_| {
+                format!(
+                    "{}-{}",
+                    ledger.run,
+                    ledger.sequence.fetch_add(1, Ordering::SeqCst)
+                )
+            })
             .collect();
         let entries: Vec<Value> = numbers
             .iter()
@@ -466,7 +566,12 @@ fn produce(ledger: &Ledger, plan: &Plan, retries: bool) {
             .collect();
         let body = json!({"Entries": entries}).to_string();
         let (high, low) = (fastrand::u64(..), fastrand::u64(..));
-        let invocation = format!("{:08x}-{:04x}-4000-8000-{:012x}", high >> 32, high & 0xffff, low >> 16);
+        let invocation = format!(
+            "{:08x}-{:04x}-4000-8000-{:012x}",
+            high >> 32,
+            high & 0xffff,
+            low >> 16
+        );
         lock(&ledger.attempted).extend(numbers.iter().cloned());
         // A put whose answer was lost: tried again with the same id, for 10 s at most, or left unknown.
         let begin = Instant::now();
@@ -494,7 +599,9 @@ fn put(
     if connection.as_ref().is_none_or(|(open, _)| *open != address) {
         *connection = Connection::open(address).ok().map(|open| (address, open));
     }
-    let Some((_, open)) = connection else { return false };
+    let Some((_, open)) = connection else {
+        return false;
+    };
     let headers = [
         ("Content-Type", "application/x-amz-json-1.1"),
         ("X-Amz-Target", "AWSEvents.PutEvents"),
@@ -509,19 +616,28 @@ fn put(
         // Not stored, or not known to be: as good as no answer.
         503 => return false,
         status => {
-            lock(&ledger.faults).push(format!("refused: a put of the load got {status}: {}", response.text()));
+            lock(&ledger.faults).push(format!(
+                "refused: a put of the load got {status}: {}",
+                response.text()
+            ));
             return true;
         }
     }
     let answer = response.json();
     let results = answer["Entries"].as_array().cloned().unwrap_or_default();
     if results.len() != numbers.len() {
-        lock(&ledger.faults).push(format!("refused: {} answers to {} entries", results.len(), numbers.len()));
+        lock(&ledger.faults).push(format!(
+            "refused: {} answers to {} entries",
+            results.len(),
+            numbers.len()
+        ));
     }
     for (number, result) in numbers.iter().zip(&results) {
         match result["EventId"].as_str() {
             Some(id) => drop(lock(&ledger.acked).insert(number.clone(), id.to_string())),
-            None => lock(&ledger.faults).push(format!("refused: an entry of the load got {result}")),
+            None => {
+                lock(&ledger.faults).push(format!("refused: an entry of the load got {result}"))
+            }
         }
     }
     true
@@ -554,9 +670,17 @@ fn receive(ledger: &Ledger, address: SocketAddr) -> Option<()> {
     let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
     let mut entries = Vec::new();
     for (place, message) in messages.iter().enumerate() {
-        let id = message["MessageId"].as_str().unwrap_or_default().to_string();
-        if lock(&ledger.deleted).get(&id).is_some_and(|at| *at <= begin) {
-            lock(&ledger.faults).push(format!("back again: message {id} was received after its deletion was answered"));
+        let id = message["MessageId"]
+            .as_str()
+            .unwrap_or_default()
+            .to_string();
+        if lock(&ledger.deleted)
+            .get(&id)
+            .is_some_and(|at| *at <= begin)
+        {
+            lock(&ledger.faults).push(format!(
+                "back again: message {id} was received after its deletion was answered"
+            ));
         }
         let body = message["Body"].as_str().unwrap_or_default();
         let seen = ledger.seen("queue", body.as_bytes(), &id, When::Time(Instant::now()));
@@ -572,9 +696,15 @@ fn receive(ledger: &Ledger, address: SocketAddr) -> Option<()> {
         return None;
     }
     let now = Instant::now();
-    for done in response.json()["Successful"].as_array().into_iter().flatten() {
+    for done in response.json()["Successful"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let place = done["Id"].as_str().and_then(|id| id.parse::<usize>().ok());
-        let id = place.and_then(|place| messages.get(place)).and_then(|message| message["MessageId"].as_str());
+        let id = place
+            .and_then(|place| messages.get(place))
+            .and_then(|message| message["MessageId"].as_str());
         if let Some(id) = id {
             lock(&ledger.deleted).insert(id.to_string(), now);
         }

@@ -10,6 +10,11 @@
 //! No test sleeps for a fixed time to let something happen: it waits for it, within a bound
 //! ([`wait_until`]). A child is ended by its own handle or id, never by name.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test of a real process waits in real time"
+)]
+
 pub mod http;
 pub mod load;
 pub mod receiver;
@@ -79,17 +84,29 @@ impl Server {
     /// As [`Server::start`]; a server that ends, or isn't ready in time, is told as text.
     pub fn try_start(options: &Options) -> Result<Server, String> {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let data = options.data.clone().unwrap_or_else(|| home.path().join("data"));
+        let data = options
+            .data
+            .clone()
+            .unwrap_or_else(|| home.path().join("data"));
         let rules = home.path().join("rules");
         fs::create_dir_all(&rules).expect("the temporary folder is writable");
         for (name, text) in &options.rules {
             fs::write(rules.join(name), text).expect("the temporary folder is writable");
         }
         if let Some(config) = &options.config {
-            fs::write(home.path().join("busbar.toml"), config).expect("the temporary folder is writable");
+            fs::write(home.path().join("busbar.toml"), config)
+                .expect("the temporary folder is writable");
         }
         let (child, api, operator) = spawn(home.path(), &data, &rules, options)?;
-        Ok(Server { child, api, operator, data, rules, options: options.clone(), home })
+        Ok(Server {
+            child,
+            api,
+            operator,
+            data,
+            rules,
+            options: options.clone(),
+            home,
+        })
     }
 
     /// Ends the process at once, as a crash does, and waits until it is gone.
@@ -102,7 +119,8 @@ impl Server {
     /// Starts again on the same folders. The ports are new ones.
     pub fn restart(&mut self) -> Result<(), String> {
         self.kill9();
-        let (child, api, operator) = spawn(self.home.path(), &self.data, &self.rules, &self.options)?;
+        let (child, api, operator) =
+            spawn(self.home.path(), &self.data, &self.rules, &self.options)?;
         self.child = child;
         self.api = api;
         self.operator = operator;
@@ -113,13 +131,20 @@ impl Server {
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
         let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("`kill` can be run");
+        let sent = Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .expect("`kill` can be run");
         assert!(sent.success(), "SIGTERM to our own child {id}");
         let mut ended = None;
-        wait_until(Duration::from_secs(STOP_SECONDS_MAX), "the server stops after SIGTERM", || {
-            ended = self.child.try_wait().expect("our own child can be asked");
-            ended.is_some()
-        });
+        wait_until(
+            Duration::from_secs(STOP_SECONDS_MAX),
+            "the server stops after SIGTERM",
+            || {
+                ended = self.child.try_wait().expect("our own child can be asked");
+                ended.is_some()
+            },
+        );
         ended.expect("set by the wait above")
     }
 
@@ -146,7 +171,11 @@ impl Server {
         let entry = json!({"Source": "demo.alive", "DetailType": "Alive", "Detail": "{}"});
         let answer = self.events("PutEvents", json!({"Entries": [entry]}));
         assert_eq!(answer.status, 200, "the server goes on: {}", answer.text());
-        assert_eq!(answer.json()["FailedEntryCount"], json!(0), "the server goes on");
+        assert_eq!(
+            answer.json()["FailedEntryCount"],
+            json!(0),
+            "the server goes on"
+        );
     }
 
     /// What the server wrote to stderr, over all its lives.
@@ -173,30 +202,53 @@ fn binary(options: &Options) -> PathBuf {
     }
 }
 
-fn spawn(home: &Path, data: &Path, rules: &Path, options: &Options) -> Result<(Child, SocketAddr, SocketAddr), String> {
+fn spawn(
+    home: &Path,
+    data: &Path,
+    rules: &Path,
+    options: &Options,
+) -> Result<(Child, SocketAddr, SocketAddr), String> {
     let log = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(home.join("stderr.log"))
         .expect("the temporary folder is writable");
     let mut command = Command::new(binary(options));
-    command.current_dir(home).arg("serve").arg("--data").arg(data).arg("--rules").arg(rules);
-    command.args(["--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"]);
+    command
+        .current_dir(home)
+        .arg("serve")
+        .arg("--data")
+        .arg(data)
+        .arg("--rules")
+        .arg(rules);
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--operator-listen",
+        "127.0.0.1:0",
+    ]);
     command.args(["--account", ACCOUNT, "--json"]);
     if options.config.is_some() {
         command.arg("--config").arg(home.join("busbar.toml"));
     }
     command.args(&options.args);
     command.envs(options.env.iter().map(|(name, value)| (name, value)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command.spawn().map_err(|error| format!("could not start the binary: {error}"))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("could not start the binary: {error}"))?;
 
     // One line is awaited; the thread then goes on reading, so that a full pipe never stops the server.
     let stdout = child.stdout.take().expect("stdout is piped");
     let (sender, receiver) = sync_channel::<Value>(1);
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
+            let Ok(value) = serde_json::from_str::<Value>(&line) else {
+                continue;
+            };
             if value["event"] == "ready" {
                 let _ = sender.try_send(value);
             }
@@ -204,23 +256,33 @@ fn spawn(home: &Path, data: &Path, rules: &Path, options: &Options) -> Result<(C
     });
     let Ok(ready) = receiver.recv_timeout(Duration::from_secs(READY_SECONDS_MAX)) else {
         let _ = child.kill();
-        let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let status = child
+            .wait()
+            .map_or_else(|error| error.to_string(), |status| status.to_string());
         let said = fs::read_to_string(home.join("stderr.log")).unwrap_or_default();
-        return Err(format!("no ready line within {READY_SECONDS_MAX} s ({status}); stderr:\n{said}"));
+        return Err(format!(
+            "no ready line within {READY_SECONDS_MAX} s ({status}); stderr:\n{said}"
+        ));
     };
     Ok((child, address(&ready["api"])?, address(&ready["operator"])?))
 }
 
 fn address(url: &Value) -> Result<SocketAddr, String> {
-    let text = url.as_str().ok_or_else(|| format!("the ready line lacks an address: {url}"))?;
+    let text = url
+        .as_str()
+        .ok_or_else(|| format!("the ready line lacks an address: {url}"))?;
     let host = text.trim_start_matches("http://").trim_end_matches('/');
-    host.parse().map_err(|error| format!("the ready line's address `{text}`: {error}"))
+    host.parse()
+        .map_err(|error| format!("the ready line's address `{text}`: {error}"))
 }
 
 /// One call of the events door at `api`; the body is sent as it stands.
 pub fn events(api: SocketAddr, operation: &str, body: &str) -> std::io::Result<Response> {
     let target = format!("AWSEvents.{operation}");
-    let headers = [("Content-Type", "application/x-amz-json-1.1"), ("X-Amz-Target", target.as_str())];
+    let headers = [
+        ("Content-Type", "application/x-amz-json-1.1"),
+        ("X-Amz-Target", target.as_str()),
+    ];
     call(api, "POST", "/", &headers, body.as_bytes())
 }
 
@@ -278,10 +340,15 @@ fn python_with(import: &str) -> Option<String> {
 
 fn succeeds(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A file of this repository, by its path from the top.
 pub fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
 }

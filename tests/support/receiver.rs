@@ -33,7 +33,10 @@ pub struct Received {
 impl Received {
     /// First value of a header, by name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON; panics when it is none.
@@ -57,7 +60,11 @@ pub struct Answer {
 impl Answer {
     /// A bare status, at once.
     pub fn status(status: u16) -> Answer {
-        Answer { status, headers: Vec::new(), delay: Duration::ZERO }
+        Answer {
+            status,
+            headers: Vec::new(),
+            delay: Duration::ZERO,
+        }
     }
 }
 
@@ -90,14 +97,20 @@ impl Receiver {
                 thread::spawn(move || drop(serve(stream, &log, script.as_ref())));
             }
         });
-        Receiver { address, received, ended }
+        Receiver {
+            address,
+            received,
+            ended,
+        }
     }
 
     /// Answers these statuses in turn, and the last one for ever.
     pub fn statuses(statuses: &[u16]) -> Receiver {
         let statuses = statuses.to_vec();
         let last = *statuses.last().expect("at least one status");
-        Receiver::start(move |number, _| Answer::status(statuses.get(number - 1).copied().unwrap_or(last)))
+        Receiver::start(move |number, _| {
+            Answer::status(statuses.get(number - 1).copied().unwrap_or(last))
+        })
     }
 
     /// The URL to give to a webhook target.
@@ -119,7 +132,9 @@ impl Receiver {
     /// Waits until `count` requests have come; panics past the bound.
     #[track_caller]
     pub fn wait_for(&self, count: usize, bound: Duration) -> Vec<Received> {
-        super::wait_until(bound, &format!("{count} requests at the webhook"), || count <= self.received().len());
+        super::wait_until(bound, &format!("{count} requests at the webhook"), || {
+            count <= self.received().len()
+        });
         self.received()
     }
 }
@@ -160,7 +175,12 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Received>>, script: &Script) -> 
             fill(&mut stream, &mut rest)?;
         }
         let body = rest.drain(..length).collect();
-        let request = Received { at: Instant::now(), line, headers, body };
+        let request = Received {
+            at: Instant::now(),
+            line,
+            headers,
+            body,
+        };
         let number = {
             let mut received = log.lock().unwrap_or_else(PoisonError::into_inner);
             received.push(request.clone());
@@ -168,7 +188,10 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Received>>, script: &Script) -> 
         };
         let answer = script(number, &request);
         thread::sleep(answer.delay);
-        let mut text = format!("HTTP/1.1 {} Scripted\r\nContent-Length: 0\r\n", answer.status);
+        let mut text = format!(
+            "HTTP/1.1 {} Scripted\r\nContent-Length: 0\r\n",
+            answer.status
+        );
         for (name, value) in &answer.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
