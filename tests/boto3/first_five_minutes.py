@@ -7,6 +7,7 @@ Usage: first_five_minutes.py API_URL EVENTS_DIR
 """
 
 import datetime
+import functools
 import hashlib
 import json
 import pathlib
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.request
 import uuid
 
 import boto3
@@ -135,6 +137,27 @@ def the_private_ca_examples_arrive_as_eventbridge_sends_them():
         assert body.endswith(f'"detail":{json.dumps(example["detail"])}}}'), f"detail byte for byte: {body}"
         same(message["MD5OfBody"], hashlib.md5(body.encode()).hexdigest(), "MD5OfBody")
     same(sent, {}, "all came, each once")
+
+
+def whole_envelopes_keep_their_own_source():
+    examples = []
+    for path in sorted(EVENTS_DIR.glob("aws-pca-*.jsonl")):
+        examples += [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    url, arn = new_queue("five-envelopes")
+    events.put_rule(Name="five-envelopes", EventPattern=json.dumps({"source": ["aws.acm-pca"]}))
+    events.put_targets(Rule="five-envelopes", Targets=[{"Id": "queue", "Arn": arn}])
+    request = urllib.request.Request(
+        f"{API}/v1/buses/default/envelopes",
+        data=json.dumps(examples).encode(),
+        headers={"Content-Type": "application/json"},
+        method="POST",
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        answer = json.loads(response.read())
+    same([entry.get("id") for entry in answer], [example["id"] for example in examples], "ids, in order")
+    received = [json.loads(message["Body"]) for message in drain(url, len(examples))]
+    text = functools.partial(json.dumps, sort_keys=True)
+    same(sorted(map(text, received)), sorted(map(text, examples)), "all nine members, also as documented")
 
 
 def an_event_that_matches_nothing_goes_nowhere():
