@@ -83,6 +83,10 @@ fn run_all(options: &Options, files: &[String]) {
     }
     server.assert_serves();
     assert!(0 < count, "some case is named like `{wanted}`");
-    assert!(faults.is_empty(), "{} of {count} cases differ", faults.len());
+    assert!(
+        faults.is_empty(),
+        "{} of {count} cases differ",
+        faults.len()
+    );
     println!("{count} cases answered as documented");
 }

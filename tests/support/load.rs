@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -233,7 +233,9 @@ impl Run {
     pub fn crash(&mut self, time: Duration, how: impl FnOnce(&mut Server)) -> Result<(), String> {
         thread::sleep(time);
         let begin = Instant::now();
+        note_length(&self.ledger, &self.log);
         how(&mut self.server);
+        note_length(&self.ledger, &self.log);
         *lock(&self.ledger.address) = None;
         self.crashes.push(Crash {
             begin,
@@ -423,7 +425,7 @@ impl Run {
         }
     }
 
-    /// I4 for the log: a doubled line's first copy was among the last before a crash.
+    /// I4 for the log: a doubled line's first copy was among the last before a crash, its second after.
     fn check_log(&self, report: &mut Report, log: &[Seen]) {
         let samples = lock(&self.ledger.samples).clone();
         // Length of the file at the last sample at or before a moment.
@@ -442,7 +444,11 @@ impl Run {
                         .begin
                         .checked_sub(self.plan.window)
                         .unwrap_or(crash.begin);
-                    length_at(from) <= first && length_at(crash.begin) <= second
+                    let last = samples
+                        .iter()
+                        .filter(|(at, _)| crash.begin <= *at && *at <= crash.end);
+                    let end = last.map(|(_, length)| *length).max().unwrap_or(u64::MAX);
+                    length_at(from) <= first && first < end && length_at(crash.begin) <= second
                 });
                 if !allowed {
                     report.faults.push(format!(
@@ -712,12 +718,17 @@ fn receive(ledger: &Ledger, address: SocketAddr) -> Option<()> {
     Some(())
 }
 
-fn sample(ledger: &Ledger, log: &PathBuf) {
+fn sample(ledger: &Ledger, log: &Path) {
     while !ledger.stop_all.load(Ordering::SeqCst) {
-        let length = fs::metadata(log).map_or(0, |metadata| metadata.len());
-        lock(&ledger.samples).push((Instant::now(), length));
+        note_length(ledger, log);
         thread::sleep(SAMPLE);
     }
+}
+
+fn note_length(ledger: &Ledger, log: &Path) {
+    let length = fs::metadata(log).map_or(0, |metadata| metadata.len());
+    let mut samples = lock(&ledger.samples);
+    samples.push((Instant::now(), length));
 }
 
 fn numbers(seen: &[Seen]) -> BTreeSet<String> {
