@@ -39,30 +39,34 @@ fn server() -> Server {
     })
 }
 
-/// Sends `bytes` and a second request; wants one of `statuses` (or a closed connection where `0` is
-/// among them) and no second answer.
-#[track_caller]
-fn refused(server: &Server, what: &str, bytes: &[u8], statuses: &[u16]) {
+/// Sends `bytes` and a second request; wants one of `statuses`, no second answer and a closed
+/// connection. What differs is told, so that a table is gone through to its end.
+fn refused(server: &Server, what: &str, bytes: &[u8], statuses: &[u16]) -> Option<String> {
     let mut connection = Connection::open(server.api).expect("the server accepts");
     connection
-        .read_timeout(Duration::from_secs(15))
+        .read_timeout(Duration::from_secs(5))
         .expect("a timeout can be set");
     let mut all = bytes.to_vec();
     all.extend_from_slice(SMUGGLED.as_bytes());
     // The server may close before it has read everything.
     let _ = connection.send(&all);
+    // 0 stands for a connection that was closed, or left open, without an answer.
     let status = connection.response().map_or(0, |response| response.status);
-    assert!(
-        statuses.contains(&status),
-        "{what}: got {status}, expected one of {statuses:?}"
-    );
     let second = connection.response();
-    assert!(
-        second.is_err(),
-        "{what}: the request behind it was answered: {second:?}"
-    );
-    assert!(connection.closed(), "{what}: the connection stays open");
+    let closed = connection.closed();
     server.assert_serves();
+    if !statuses.contains(&status) {
+        return Some(format!(
+            "{what}: got {status}, expected one of {statuses:?}"
+        ));
+    }
+    if let Ok(second) = second {
+        let status = second.status;
+        return Some(format!(
+            "{what}: the request behind it was answered {status}"
+        ));
+    }
+    (!closed).then(|| format!("{what}: the connection stays open"))
 }
 
 fn put(body: &[u8], server: &Server) -> Response {
@@ -226,24 +230,25 @@ fn a_chunked_body_is_counted_as_it_comes() {
 #[test]
 fn heads_are_bounded() {
     let server = server();
+    let mut faults = Vec::new();
     let long_value = format!(
         "{HEAD}X-Long: {}\r\nContent-Length: 2\r\n\r\n{{}}",
         "x".repeat(33 << 10)
     );
-    refused(
+    faults.extend(refused(
         &server,
         "33 KiB in one field",
         long_value.as_bytes(),
         &[431],
-    );
+    ));
     let field = format!("X-Many: {}\r\n", "y".repeat(1000));
     let many_bytes = format!("{HEAD}{}Content-Length: 2\r\n\r\n{{}}", field.repeat(40));
-    refused(
+    faults.extend(refused(
         &server,
         "40 KiB in 40 fields",
         many_bytes.as_bytes(),
         &[431],
-    );
+    ));
     // Host, Content-Type, X-Amz-Target and Content-Length are four.
     let fields = |count: usize| {
         let more: String = (4..count)
@@ -251,7 +256,7 @@ fn heads_are_bounded() {
             .collect();
         format!("{HEAD}{more}Content-Length: 2\r\n\r\n{{}}")
     };
-    refused(&server, "65 fields", fields(65).as_bytes(), &[431]);
+    faults.extend(refused(&server, "65 fields", fields(65).as_bytes(), &[431]));
     let mut connection = Connection::open(server.api).expect("the server accepts");
     connection
         .send(fields(64).as_bytes())
@@ -266,19 +271,21 @@ fn heads_are_bounded() {
         "POST /{} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{{}}",
         "u".repeat(9 << 10)
     );
-    refused(&server, "a URI of 9 KiB", uri.as_bytes(), &[414]);
+    faults.extend(refused(&server, "a URI of 9 KiB", uri.as_bytes(), &[414]));
     let endless = format!("POST /{}", "u".repeat(64 << 10));
-    refused(
+    faults.extend(refused(
         &server,
         "a request line without end",
         endless.as_bytes(),
         &[414, 431],
-    );
+    ));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn framing_that_two_parsers_could_read_two_ways_is_refused_and_closed() {
     let server = server();
+    let mut faults = Vec::new();
     let with = |headers: &str, body: &str| format!("{HEAD}{headers}\r\n{body}");
     for (what, request) in [
         (
@@ -381,8 +388,9 @@ fn framing_that_two_parsers_could_read_two_ways_is_refused_and_closed() {
         ),
     ] {
         // 501 is what the RFC has for an unknown transfer coding, 505 for a version.
-        refused(&server, what, request.as_bytes(), &[400, 501, 505]);
+        faults.extend(refused(&server, what, request.as_bytes(), &[400, 501, 505]));
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
