@@ -10,7 +10,7 @@ use crate::contract::{
     AppendError, Appended, Chunks, Done, Failed, FreeError, Journal, Place, Reader, Record, Replay,
     Room, SegmentId, SegmentInfo, Sequence, SnapshotError, Stamp, Work, WorkKind,
 };
-use crate::disk::{Disk, File, is_full, write_all};
+use crate::disk::{Disk, File, is_full, read_most, write_all};
 use crate::file::index;
 use crate::file::job::{Came, Job, Part};
 use crate::file::reader::FileReader;
@@ -187,25 +187,28 @@ pub fn open(
 }
 
 /// Makes durable what was read and removes what is no part of the journal.
+///
+/// What no header proves to be synced is written again: after a failed sync the page cache may
+/// hold it as clean, so that a second sync alone would claim what is not so.
 fn settle_disk(shared: &Shared, found: &Recovered) -> Result<(), OpenError> {
+    let Shared { disk, dir, .. } = shared;
     for id in &found.walked {
         let name = segment_name(*id);
-        let file = shared
-            .disk
-            .open(&shared.dir.join(&name))
-            .map_err(at(&name))?;
+        let file = disk.open(&dir.join(&name)).map_err(at(&name))?;
+        for block in found.unproven.iter().filter(|block| block.segment == *id) {
+            let mut bytes = vec![0; (block.to - block.from) as usize];
+            let offset = u64::from(block.from);
+            let read = read_most(&*file, &mut bytes, offset).map_err(at(&name))?;
+            write_all(&*file, &bytes[..read], offset).map_err(at(&name))?;
+        }
         file.sync_data().map_err(at(&name))?;
     }
+    // The names that we lean on first, then the end of those that they replace.
+    disk.sync_dir(dir).map_err(at("the directory"))?;
     for name in &found.stale {
-        shared
-            .disk
-            .remove(&shared.dir.join(name))
-            .map_err(at(name))?;
+        disk.remove(&dir.join(name)).map_err(at(name))?;
     }
-    shared
-        .disk
-        .sync_dir(&shared.dir)
-        .map_err(at("the directory"))
+    disk.sync_dir(dir).map_err(at("the directory"))
 }
 
 /// Begins a new segment. Its first block, empty and synced at once, is the cut: it says where

@@ -66,13 +66,26 @@ pub(crate) struct Info {
     pub wall_ms: i64,
 }
 
+/// A block that may not be durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unproven {
+    pub segment: u64,
+    pub from: u32,
+    pub to: u32,
+    /// Its last record; `None` if it has none.
+    last: Option<Sequence>,
+}
+
 /// What recovery found.
 #[derive(Default)]
 pub(crate) struct Recovered {
     /// Live segments, all sealed from now on.
     pub live: BTreeMap<u64, Info>,
-    /// Those of them that were read through: their bytes may not be durable yet.
+    /// Those of them that were read through.
     pub walked: Vec<u64>,
+    /// Blocks of which no later one says that they were synced: they may lie in the page cache
+    /// alone, left there by a sync that failed.
+    pub unproven: Vec<Unproven>,
     /// The last segment of the chain and where it ends; (0, 0) if there is none.
     pub tail: (u64, u32),
     /// Sequence that comes next.
@@ -343,6 +356,7 @@ impl Walk<'_> {
             }
         }
         let length = u32::try_from(header.block_bytes()).unwrap_or(u32::MAX);
+        self.prove(cursor, header, length);
         cursor.next = header.first + u64::from(header.count);
         cursor.offset = cursor.offset.saturating_add(length);
         self.found.stamp = header.stamp;
@@ -354,6 +368,22 @@ impl Walk<'_> {
         info.end = cursor.offset;
         info.wall_ms = header.stamp.wall_ms;
         Ok(())
+    }
+
+    /// Notes a block as unproven, and what it proves of those before it. Groups are synced one
+    /// after the other, so that what is proven proves all that lies before.
+    fn prove(&mut self, cursor: &Cursor, header: &BlockHeader, length: u32) {
+        let unproven = &mut self.found.unproven;
+        let proven = |block: &Unproven| block.last.is_some_and(|last| last <= header.synced);
+        if let Some(at) = unproven.iter().rposition(proven) {
+            unproven.drain(..=at);
+        }
+        unproven.push(Unproven {
+            segment: cursor.segment,
+            from: cursor.offset,
+            to: cursor.offset.saturating_add(length),
+            last: (header.count != 0).then(|| header.first + u64::from(header.count) - 1),
+        });
     }
 
     /// The highest position that any whole header past the cursor knows to be synced.
