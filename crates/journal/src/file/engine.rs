@@ -19,7 +19,7 @@ use crate::file::segment::{Segment, Shared, Table, prepare, segment_name};
 use crate::file::snapshot::{Head, Live};
 use crate::format::{
     self, BLOCK_ALIGN, BLOCK_EMPTY_BYTES, BLOCK_HEADER_BYTES, BlockHeader, Kind,
-    SEGMENT_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 
 /// Segments kept ready: one for everybody, the last for what drains.
@@ -207,8 +207,10 @@ fn settle_disk(shared: &Shared, found: &Recovered) -> Result<(), OpenError> {
     disk.sync_dir(dir).map_err(at("the directory"))?;
     for name in &found.stale {
         disk.remove(&dir.join(name)).map_err(at(name))?;
+        // One by one, newest first: one that is there must not miss the one made before it.
+        disk.sync_dir(dir).map_err(at("the directory"))?;
     }
-    disk.sync_dir(dir).map_err(at("the directory"))
+    Ok(())
 }
 
 /// Begins a new segment. Its first block, empty and synced at once, is the cut: it says where
@@ -217,9 +219,14 @@ fn begin(shared: &Shared, options: &Options, found: &Recovered) -> Result<Curren
     let id = found.id_max + 1;
     let mark = format::mark(options.mark_seed, id);
     let name = segment_name(id);
-    let bytes = options.segment_bytes;
-    let file = prepare(&*shared.disk, &shared.dir, id, mark, bytes, None).map_err(at(&name))?;
     let (previous, previous_end) = found.tail;
+    let header = SegmentHeader {
+        segment: id,
+        mark,
+        before: previous,
+        bytes: options.segment_bytes,
+    };
+    let file = prepare(&*shared.disk, &shared.dir, header, None).map_err(at(&name))?;
     let header = BlockHeader {
         mark,
         segment: id,
@@ -307,13 +314,17 @@ impl FileJournal {
 
     fn prepare_job(&mut self) -> Job {
         let id = self.id_next;
-        self.id_next += 1;
+        let header = SegmentHeader {
+            segment: id,
+            mark: format::mark(self.options.mark_seed, id),
+            // Ids of one life of the process have no gaps: one is passed on by success alone.
+            before: id - 1,
+            bytes: self.options.segment_bytes,
+        };
         Job::Prepare {
             disk: self.shared.disk.clone(),
             dir: self.shared.dir.clone(),
-            id,
-            mark: format::mark(self.options.mark_seed, id),
-            bytes: self.options.segment_bytes,
+            header,
             recycled: self.recyclable.pop_front(),
         }
     }
@@ -595,11 +606,12 @@ impl FileJournal {
                 result.map_err(|error| self.fail("writing a group", error))?;
                 self.written(parts);
             }
-            Came::Prepared(id, mark, free_bytes, result) => {
+            Came::Prepared(header, free_bytes, result) => {
                 self.running.remove(&WorkKind::Prepare);
                 match result {
                     Ok(file) => {
-                        let segment = Segment::new(id, mark, Some(file.clone()));
+                        self.id_next = header.segment + 1;
+                        let segment = Segment::new(header.segment, header.mark, Some(file.clone()));
                         self.ready.push_back((Arc::new(segment), file));
                         self.full = false;
                     }
