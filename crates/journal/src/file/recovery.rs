@@ -303,7 +303,10 @@ impl Walk<'_> {
             let limit = successor.map(|(_, end)| end);
             self.enter(*cursor);
             self.read_blocks(cursor, limit)?;
-            let ended = limit.is_some_and(|limit| limit <= cursor.offset);
+            // The snapshot's last segment may have been given back: then nothing was in it past
+            // the snapshot but empty blocks. That it was not just lost is seen when we settle.
+            let gone = !self.candidates.contains_key(&cursor.segment);
+            let ended = gone || limit.is_some_and(|limit| limit <= cursor.offset);
             // A successor that does not carry on the sequence is a bad place like any other; the
             // chain then ends, or is mended, at the segment before it.
             if let (true, Some((id, _))) = (ended, successor)
