@@ -384,3 +384,40 @@ fn a_damaged_body_is_refused_when_read_and_hides_no_other() {
     check(sequence, &reader.read(other).unwrap());
     assert_eq!(place.segment, SegmentId(1));
 }
+
+#[test]
+fn damage_below_the_synced_position_is_refused_or_skipped_and_counted() {
+    let disk = SimDisk::new();
+    let mut journal = open(&disk, false, &mut Told::default()).unwrap();
+    for _ in 0..3 {
+        append(&mut journal, Room::Ordinary, 0).unwrap();
+    }
+    assert!(settle(&mut journal, true));
+    let found = journal.reader().scan(1, usize::MAX).unwrap();
+    let (_, place, _) = found[2];
+    let path = Path::new(DIR).join("0000000000000001.segment");
+    let file = disk.open(&path).unwrap();
+    file.write_at(&[0xff; 2], u64::from(place.offset) + 60)
+        .unwrap();
+    disk.kill();
+    match open(&disk, false, &mut Told::default()) {
+        Err(OpenError::Damaged { file, offset, .. }) => {
+            assert_eq!(file, "0000000000000001.segment");
+            assert!(offset <= u64::from(place.offset));
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("damage was not seen"),
+    }
+    let mut told = Told::default();
+    let journal = open(&disk, true, &mut told).unwrap();
+    assert_eq!(journal.lost(), 1);
+    assert_eq!(told.0.keys().copied().collect::<Vec<_>>(), [1, 2, 4, 5, 6]);
+    let reader = journal.reader();
+    let sequences = |from| -> Vec<_> {
+        let found = reader.scan(from, usize::MAX).unwrap();
+        found.iter().map(|(sequence, ..)| *sequence).collect()
+    };
+    assert_eq!(sequences(1), [1, 2]);
+    assert!(matches!(reader.scan(3, 1), Err(ReadError::Damaged { .. })));
+    assert_eq!(sequences(4), [4, 5, 6]);
+}

@@ -36,7 +36,8 @@ pub struct Options {
     pub segment_bytes: u32,
     /// Bytes that may gather while a group is written. At the bound an append waits.
     pub group_bytes_max: u32,
-    /// Damaged records are skipped and counted instead of refusing to open.
+    /// Damaged records are skipped and counted instead of refusing to open. They stay on disk,
+    /// so that the next start refuses again until a snapshot lies past them.
     pub accept_data_loss: bool,
     /// With less free space than this ordinary records are refused.
     pub free_bytes_min: u64,
