@@ -5,6 +5,7 @@
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod dead_letters;
 pub mod dispatcher;
 pub mod http;
 pub mod intake;
@@ -13,5 +14,7 @@ pub mod router;
 pub mod rule_files;
 pub mod serve;
 pub mod shapers;
+pub mod status;
 pub mod store;
+pub mod tail;
 pub mod trail;
