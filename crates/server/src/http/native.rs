@@ -488,31 +488,4 @@ async fn tail_of(doors: &Doors, request: &Request, bus: &str) -> Result<Response
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_decoded_or_not_understood() {
-        assert_eq!(decode("a%2Fb%c3%a9").as_deref(), Some("a/bé"));
-        assert_eq!(decode("a+b").as_deref(), Some("a+b"));
-        assert_eq!(decode("%2"), None);
-        assert_eq!(decode("%zz"), None);
-        assert_eq!(decode("%ff"), None);
-    }
-
-    #[test]
-    fn the_place_of_a_fault_is_a_byte_offset() {
-        assert_eq!(offset(b"{\n  \"a\": x}", 2, 8), 9);
-        assert_eq!(offset(b"{", 1, 1), 0);
-        assert_eq!(offset(b"{", 9, 9), 1);
-    }
-
-    #[test]
-    fn a_bad_pattern_is_told_with_place_and_advice() {
-        let error = Pattern::parse(r#"{"source":[{"prefx":"a"}]}"#).unwrap_err();
-        let error = NativeError::from(&error);
-        assert_eq!(error.code, "InvalidEventPatternException");
-        assert!(error.at.is_some());
-        assert_eq!(error.hint.as_deref(), Some("did you mean `prefix`?"));
-    }
-}
+mod tests;
