@@ -268,6 +268,8 @@ pub struct Core {
     woken: BTreeSet<u32>,
     waiters: Waiters,
     receives: u64,
+    /// Outcomes that the journal had no room for; at most one for each attempt in flight.
+    unrecorded: Vec<Attempted>,
 }
 
 impl Core {
@@ -311,6 +313,7 @@ impl Core {
             woken: BTreeSet::new(),
             waiters: Waiters::default(),
             receives: 0,
+            unrecorded: Vec::new(),
         };
         core.record(
             now,
@@ -420,6 +423,7 @@ impl Core {
             Input::Tick => {}
         }
         self.timers(now, journal);
+        self.record_outcomes(now, journal);
         self.serve_waiters(now, journal);
         self.pump(now);
         std::mem::take(&mut self.out)

@@ -3,7 +3,7 @@
 //! Each target has its own backlog and its own slots, so that one that is dead or slow delays no other;
 //! backlogs with due work take turns. The sending itself is the shell's.
 
-use super::{Answer, Append, Core, Effect, RequestNumber, Timer};
+use super::{Answer, Append, Core, Effect, Full, RequestNumber, Timer};
 use crate::document::{Change, Kind, Queue, Webhook};
 use crate::limits::{
     LOG_IN_FLIGHT_MAX, LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX, WEBHOOK_IN_FLIGHT_MAX,
@@ -17,8 +17,8 @@ use crate::state::{Now, Version};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Pause before a full journal is asked again to take an outcome, in milliseconds.
-const FULL_PAUSE_MS: u64 = 1_000;
+/// AWS's text for a queue that is not there.
+const NO_QUEUE: &str = "The specified queue does not exist or you do not have access to it. (Service: AmazonSQS; Status Code: 400; Error Code: AWS.SimpleQueueService.NonExistentQueue)";
 
 /// An attempt to make: read the event at `place`, shape it, send it.
 #[derive(Debug, Clone)]
@@ -176,204 +176,187 @@ impl Core {
         }
     }
 
+    /// Takes an outcome. Where the journal cannot take its record now, the outcome waits in the core: it is
+    /// never answered by another attempt.
     pub(super) fn attempted(&mut self, now: Now, attempted: Attempted, journal: &mut dyn Append) {
-        let Attempted {
-            attempt,
-            outcome,
-            record,
-            body,
-        } = attempted;
-        *self.class(&attempt) -= 1;
-        self.ready.insert(attempt.version.backlog);
-        let (delivery, number) = (attempt.delivery, attempt.version.number);
-        let Some(pending) = self
-            .state
-            .backlogs
-            .get(&attempt.version.backlog)
-            .and_then(|b| b.get(delivery))
-            .filter(|p| p.version == number)
-        else {
-            return;
-        };
-        let age = now.running_ms - pending.accepted_running;
-        let attempts_before = u32::from(pending.attempts);
-        let key = record
-            .as_deref()
-            .and_then(event_of)
-            .map(|event| event_key(event.id));
-        let random = self.random.next();
-        let (next, attempts) = match (&attempt.give_up, outcome) {
-            (Some((failure, exhausted)), _) => {
-                (Next::GiveUp(failure.clone(), *exhausted), attempts_before)
+        match self.conclude(now, &attempted, journal) {
+            Ok(()) => {
+                *self.class(&attempted.attempt) -= 1;
+                self.ready.insert(attempted.attempt.version.backlog);
             }
-            (None, Outcome::Delivered) if matches!(attempt.version.kind, Kind::Queue(_)) => {
-                match self.enqueue_waiting(now, &attempt, key, journal) {
-                    Ok(()) => return,
-                    Err(failure) => (Next::GiveUp(failure, None), attempt.number),
-                }
-            }
-            (None, outcome) => {
-                let failure = match &outcome {
-                    Outcome::Deferred { failure, .. } => Some(failure.clone()),
-                    Outcome::Delivered | Outcome::Refused(_) => None,
-                };
-                let next = retry::after(
-                    &attempt.version.policy,
-                    attempt.number,
-                    age,
-                    outcome,
-                    random,
-                );
-                if let Next::RetryIn(delay) = next {
-                    let followed = Followed::RetryAt(now.wall_ms + delay.cast_signed());
-                    return self.tell(
-                        now,
-                        &attempt,
-                        attempt.number,
-                        key,
-                        followed,
-                        failure,
-                        journal,
-                    );
-                }
-                (next, attempt.number)
-            }
-        };
-        match next {
-            Next::Done => self.tell(now, &attempt, attempts, key, Followed::Done, None, journal),
-            Next::GiveUp(failure, exhausted) => {
-                let parts = GivenUp {
-                    attempt: &attempt,
-                    attempts,
-                    failure,
-                    exhausted,
-                    record: record.as_deref(),
-                    body: body.as_deref(),
-                };
-                self.give_up(now, &parts, key, journal);
-            }
-            Next::RetryIn(_) => unreachable!("told above"),
+            Err(_) => self.unrecorded.push(attempted),
         }
     }
 
-    /// Records an outcome; where the journal has no room, the delivery is due again in a second.
-    #[expect(clippy::too_many_arguments, reason = "the members of one record")]
+    /// Tries again to record the outcomes that the journal had no room for.
+    pub(super) fn record_outcomes(&mut self, now: Now, journal: &mut dyn Append) {
+        for attempted in std::mem::take(&mut self.unrecorded) {
+            self.attempted(now, attempted, journal);
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        now: Now,
+        attempted: &Attempted,
+        journal: &mut dyn Append,
+    ) -> Result<(), Full> {
+        let attempt = &attempted.attempt;
+        let backlog = self.state.backlogs.get(&attempt.version.backlog);
+        let pending = backlog
+            .and_then(|b| b.get(attempt.delivery))
+            .filter(|p| p.version == attempt.version.number);
+        let Some(pending) = pending else {
+            return Ok(());
+        };
+        let age = now.running_ms - pending.accepted_running;
+        let attempts_before = u32::from(pending.attempts);
+        if let Some((failure, exhausted)) = &attempt.give_up {
+            let ended = Ended {
+                attempts: attempts_before,
+                failure,
+                exhausted: *exhausted,
+            };
+            return self.give_up(now, attempted, &ended, journal);
+        }
+        let mut outcome = attempted.outcome.clone();
+        if let (Kind::Queue(name), Outcome::Delivered) = (&attempt.version.kind, &outcome) {
+            match self.open_queue(name) {
+                Ok(queue) => return self.enqueue_waiting(now, attempted, queue, journal),
+                Err(failure) => outcome = Outcome::Refused(failure),
+            }
+        }
+        let deferred = match &outcome {
+            Outcome::Deferred { failure, .. } => Some(failure.clone()),
+            Outcome::Delivered | Outcome::Refused(_) => None,
+        };
+        let random = self.random.next();
+        let policy = &attempt.version.policy;
+        match retry::after(policy, attempt.number, age, outcome, random) {
+            Next::Done => self.tell(
+                now,
+                attempted,
+                attempt.number,
+                Followed::Done,
+                None,
+                journal,
+            ),
+            Next::RetryIn(delay) => {
+                let followed = Followed::RetryAt(now.wall_ms + delay.cast_signed());
+                self.tell(now, attempted, attempt.number, followed, deferred, journal)
+            }
+            Next::GiveUp(failure, exhausted) => {
+                let ended = Ended {
+                    attempts: attempt.number,
+                    failure: &failure,
+                    exhausted,
+                };
+                self.give_up(now, attempted, &ended, journal)
+            }
+        }
+    }
+
+    /// Records what followed attempt number `attempt`.
     fn tell(
         &mut self,
         now: Now,
-        attempt: &Attempt,
-        number: u32,
-        key: Option<u128>,
+        attempted: &Attempted,
+        attempt: u32,
         followed: Followed,
         failure: Option<Failure>,
         journal: &mut dyn Append,
-    ) {
+    ) -> Result<(), Full> {
         let record = Record::Outcome {
-            delivery: attempt.delivery,
-            version: attempt.version.number,
-            attempt: number,
+            delivery: attempted.attempt.delivery,
+            version: attempted.attempt.version.number,
+            attempt,
             at_ms: now.wall_ms,
             followed,
             failure,
         };
-        if self.record(now, &[(key, record)], true, journal).is_err() {
-            self.put_back(now, attempt);
-        }
+        self.record(now, &[(attempted.event_key(), record)], true, journal)?;
+        Ok(())
     }
 
-    fn put_back(&mut self, now: Now, attempt: &Attempt) {
-        if let Some(backlog) = self.state.backlogs.get_mut(&attempt.version.backlog) {
-            backlog.put_back(attempt.delivery, now.running_ms + FULL_PAUSE_MS);
-        }
-    }
-
-    /// A delivery that waited for its queue goes into it, if it can.
-    fn enqueue_waiting(
-        &mut self,
-        now: Now,
-        attempt: &Attempt,
-        key: Option<u128>,
-        journal: &mut dyn Append,
-    ) -> Result<(), Failure> {
-        let Kind::Queue(name) = &attempt.version.kind else {
-            return Ok(());
-        };
+    /// A queue that takes a message, by number.
+    fn open_queue(&self, name: &QueueName) -> Result<u32, Failure> {
         let Some(queue) = self.state.queue(name.as_str()) else {
-            return Err(Failure::new(
-                Code::NoResource,
-                "The specified queue does not exist or you do not have access to it. (Service: AmazonSQS; Status Code: 400; Error Code: AWS.SimpleQueueService.NonExistentQueue)",
-            ));
+            return Err(Failure::new(Code::NoResource, NO_QUEUE));
         };
         if queue.is_full() {
             return Err(Failure::new(Code::QueueFull, "The queue is full."));
         }
-        let queue = queue.number;
+        Ok(queue.number)
+    }
+
+    /// A delivery that waited for its queue goes into it.
+    fn enqueue_waiting(
+        &mut self,
+        now: Now,
+        attempted: &Attempted,
+        queue: u32,
+        journal: &mut dyn Append,
+    ) -> Result<(), Full> {
         let record = Record::Enqueue {
-            delivery: attempt.delivery,
-            version: attempt.version.number,
+            delivery: attempted.attempt.delivery,
+            version: attempted.attempt.version.number,
             queue,
         };
-        if self.record(now, &[(key, record)], true, journal).is_err() {
-            self.put_back(now, attempt);
-        }
+        self.record(now, &[(attempted.event_key(), record)], true, journal)?;
         Ok(())
     }
 
     fn give_up(
         &mut self,
         now: Now,
-        given_up: &GivenUp<'_>,
-        key: Option<u128>,
+        attempted: &Attempted,
+        ended: &Ended<'_>,
         journal: &mut dyn Append,
-    ) {
-        let GivenUp {
-            attempt,
-            attempts,
-            failure,
-            exhausted,
-            ..
-        } = given_up;
-        let queue = match self.dead_letter_queue(now, &attempt.version, journal) {
+    ) -> Result<(), Full> {
+        let attempt = &attempted.attempt;
+        let version = &attempt.version;
+        let failure = ended.failure.clone();
+        let queue = match self.dead_letter_queue(now, version, journal)? {
             Destination::Queue(queue) => queue,
             Destination::None => {
-                let event = given_up
-                    .record
-                    .and_then(event_of)
+                let followed = Followed::Expired(ended.exhausted);
+                self.tell(
+                    now,
+                    attempted,
+                    ended.attempts,
+                    followed,
+                    Some(failure.clone()),
+                    journal,
+                )?;
+                let event = attempted
+                    .event()
                     .map_or_else(String::new, |e| e.id.to_owned());
-                let version = &attempt.version;
                 let target = format!("{}/{}/{}", version.bus, version.rule, version.target.id);
                 self.out.push(Effect::Expired {
                     event,
                     target,
-                    failure: failure.clone(),
+                    failure,
                 });
-                let followed = Followed::Expired(*exhausted);
-                return self.tell(
-                    now,
-                    attempt,
-                    *attempts,
-                    key,
-                    followed,
-                    Some(failure.clone()),
-                    journal,
-                );
+                return Ok(());
             }
             Destination::Missing => {
-                let delay = retry::backoff((*attempts).max(1), self.random.next());
-                let followed =
-                    Followed::DeadLetterRetryAt(now.wall_ms + delay.cast_signed(), *exhausted);
+                let delay = retry::backoff(ended.attempts.max(1), self.random.next());
+                let due = now.wall_ms + delay.cast_signed();
+                let followed = Followed::DeadLetterRetryAt(due, ended.exhausted);
                 return self.tell(
                     now,
-                    attempt,
-                    *attempts,
-                    key,
+                    attempted,
+                    ended.attempts,
                     followed,
-                    Some(failure.clone()),
+                    Some(failure),
                     journal,
                 );
             }
         };
-        let decoded = given_up.record.and_then(|bytes| Record::decode(bytes).ok());
+        let decoded = attempted
+            .record
+            .as_deref()
+            .and_then(|bytes| Record::decode(bytes).ok());
         let (position, index) = match &decoded {
             Some(Record::DeadLetter(letter)) => (letter.position, letter.index),
             _ => (
@@ -385,39 +368,38 @@ impl Core {
         let lost = Event {
             accepted_ms: now.wall_ms,
             id: "",
-            bus: attempt.version.bus.as_str(),
+            bus: version.bus.as_str(),
             trace: "",
             envelope: b"{}",
         };
-        let home = self.state.home().clone();
-        let version = &attempt.version;
+        let rule_arn = self
+            .state
+            .home()
+            .rule_arn(version.bus.as_str(), version.rule.as_str());
         let letter = DeadLetter {
             delivery: Some(attempt.delivery),
             version: version.number,
             queue,
             position,
             index,
-            failure: failure.clone(),
-            exhausted: *exhausted,
-            attempts: *attempts,
+            failure,
+            exhausted: ended.exhausted,
+            attempts: ended.attempts,
             at_ms: now.wall_ms,
-            rule_arn: &home.rule_arn(version.bus.as_str(), version.rule.as_str()),
+            rule_arn: &rule_arn,
             target_arn: &version.target.arn,
             rule: version.rule.as_str(),
             target: version.target.id.as_str(),
-            body: given_up.body.unwrap_or_default(),
+            body: attempted.body.as_deref().unwrap_or_default(),
             event: decoded
                 .as_ref()
                 .and_then(Record::event)
                 .copied()
                 .unwrap_or(lost),
         };
-        if self
-            .record(now, &[(key, Record::DeadLetter(letter))], true, journal)
-            .is_err()
-        {
-            self.put_back(now, attempt);
-        }
+        let record = Record::DeadLetter(letter);
+        self.record(now, &[(attempted.event_key(), record)], true, journal)?;
+        Ok(())
     }
 
     /// The queue for what a target gives up: its own, the bus's, or the default one, which is made when it
@@ -427,46 +409,29 @@ impl Core {
         now: Now,
         version: &Version,
         journal: &mut dyn Append,
-    ) -> Destination {
+    ) -> Result<Destination, Full> {
         let bus = self.state.buses().get(&version.bus);
-        let named = version
-            .target
-            .dead_letter_arn()
-            .or_else(|| bus?.dead_letter_arn.as_deref());
-        if let Some(arn) = named {
+        let named = version.target.dead_letter_arn();
+        if let Some(arn) = named.or_else(|| bus?.dead_letter_arn.as_deref()) {
             let queue = match Kind::of(arn, self.state.home()) {
                 Kind::Queue(name) => self.state.queue(name.as_str()).map(|q| q.number),
                 _ => None,
             };
-            return queue.map_or(Destination::Missing, Destination::Queue);
+            return Ok(queue.map_or(Destination::Missing, Destination::Queue));
         }
         let Some(name) = self.settings.default_dlq.clone() else {
-            return Destination::None;
+            return Ok(Destination::None);
         };
-        if self.state.queue(name.as_str()).is_none() && !self.make_queue(now, name.clone(), journal)
-        {
-            return Destination::Missing;
+        if self.state.queue(name.as_str()).is_none() {
+            let changes = vec![Change::PutQueue(Queue::new(name.clone(), now.wall_ms))];
+            let made = Record::Documents {
+                changes,
+                last: true,
+            };
+            self.record(now, &[(None, made)], true, journal)?;
         }
-        self.state
-            .queue(name.as_str())
-            .map_or(Destination::Missing, |q| Destination::Queue(q.number))
-    }
-
-    fn make_queue(&mut self, now: Now, name: QueueName, journal: &mut dyn Append) -> bool {
-        let changes = vec![Change::PutQueue(Queue::new(name, now.wall_ms))];
-        self.record(
-            now,
-            &[(
-                None,
-                Record::Documents {
-                    changes,
-                    last: true,
-                },
-            )],
-            true,
-            journal,
-        )
-        .is_ok()
+        let queue = self.state.queue(name.as_str()).map(|q| q.number);
+        Ok(queue.map_or(Destination::Missing, Destination::Queue))
     }
 
     pub(super) fn redrive(
@@ -512,15 +477,23 @@ enum Destination {
     None,
 }
 
-struct GivenUp<'a> {
-    attempt: &'a Attempt,
+/// How a delivery ends that is given up.
+struct Ended<'a> {
     attempts: u32,
-    failure: Failure,
+    failure: &'a Failure,
     exhausted: Option<Exhausted>,
-    record: Option<&'a [u8]>,
-    body: Option<&'a [u8]>,
 }
 
-fn event_of(bytes: &[u8]) -> Option<Event<'_>> {
-    Record::decode(bytes).ok()?.event().copied()
+impl Attempted {
+    fn event(&self) -> Option<Event<'_>> {
+        Record::decode(self.record.as_deref()?)
+            .ok()?
+            .event()
+            .copied()
+    }
+
+    /// The key that finds all records of the event.
+    fn event_key(&self) -> Option<u128> {
+        self.event().map(|event| event_key(event.id))
+    }
 }
