@@ -11,7 +11,7 @@ mod world;
 use world::World;
 
 /// Seeds of every run of the suite, besides those of `seeds.txt`.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 150;
 /// Steps of one seed.
 const STEPS: usize = 400;
 
