@@ -31,7 +31,7 @@ pub struct World {
     core: Core,
     appender: Appender,
     work: Vec<Work>,
-    attempts: Vec<Box<Attempt>>,
+    attempts: Vec<Attempt>,
     /// Requests that wait for an answer: what they put, received or deleted.
     requests: HashMap<u64, Asked>,
     request_next: u64,
@@ -210,7 +210,7 @@ impl World {
         let effects = self.core.step(self.now, input, &mut self.appender);
         for effect in effects {
             match effect {
-                Effect::Attempt(attempt) => self.attempts.push(attempt),
+                Effect::Attempt(attempt) => self.attempts.push(*attempt),
                 Effect::Answer(request, answer) => self.answered(request, answer),
                 Effect::Rules(_) => {}
                 Effect::Expired { event, .. } => {
@@ -356,7 +356,7 @@ impl World {
             *self.seen.entry((id, target)).or_default() += 1;
         }
         self.input(Input::Attempted(Attempted {
-            attempt,
+            attempt: Box::new(attempt),
             outcome,
             record: Some(record),
             body: None,

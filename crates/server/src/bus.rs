@@ -572,10 +572,11 @@ impl Owner {
         for effect in effects {
             match effect {
                 Effect::Answer(request, answer) => {
-                    let Some(sender) = self.answers.remove(&request) else {
-                        continue;
+                    let unsent = match self.answers.remove(&request) {
+                        Some(sender) => sender.send(answer).err(),
+                        None => Some(answer),
                     };
-                    if let Err(Answer::Messages(given)) = sender.send(answer) {
+                    if let Some(Answer::Messages(given)) = unsent {
                         self.give_back(&given);
                     }
                 }
