@@ -14,6 +14,7 @@ use crate::position::Position;
 use crate::record::{DeadLetter, Event, Followed, Key, Place, Record, event_key};
 use crate::retry::{self, Exhausted, Next};
 use crate::state::{Now, Version};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -35,6 +36,41 @@ pub struct Attempt {
     pub number: u32,
     /// Nothing is to be sent: read and shape only, so that it can be given up for this reason.
     pub give_up: Option<(Failure, Option<Exhausted>)>,
+    /// Which slots it holds: those of what goes out, or those of what stays in the house.
+    pub(super) outbound: bool,
+}
+
+/// Backlogs that share a bound on their attempts, taking turns.
+#[derive(Debug)]
+pub(super) struct Lane {
+    ready: BTreeSet<u32>,
+    last: u32,
+    pub(super) in_flight: usize,
+    in_flight_max: usize,
+}
+
+impl Lane {
+    /// What stays in the house, and what goes out of it.
+    pub(super) fn both() -> [Self; 2] {
+        [LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX].map(|in_flight_max| Self {
+            ready: BTreeSet::new(),
+            last: 0,
+            in_flight: 0,
+            in_flight_max,
+        })
+    }
+
+    /// The next backlog in turn.
+    fn next(&mut self) -> Option<u32> {
+        let after = (Bound::Excluded(self.last), Bound::Unbounded);
+        let next = self
+            .ready
+            .range(after)
+            .next()
+            .or_else(|| self.ready.first());
+        self.last = *next?;
+        Some(self.last)
+    }
 }
 
 /// What an attempt came to.
@@ -51,24 +87,26 @@ pub struct Attempted {
 }
 
 impl Core {
+    /// A backlog may have something due.
+    pub(super) fn wake(&mut self, number: u32) {
+        if let Some(backlog) = self.state.backlogs.get(&number) {
+            self.lanes[usize::from(backlog.webhook)]
+                .ready
+                .insert(number);
+        }
+    }
+
     /// Hands out what is due, in turns, while there are slots.
     pub(super) fn pump(&mut self, now: Now) {
-        let mut skipped = std::collections::BTreeSet::new();
-        loop {
-            let after = (Bound::Excluded(self.pumped), Bound::Unbounded);
-            let next = self
-                .ready
-                .range(after)
-                .find(|n| !skipped.contains(*n))
-                .copied();
-            let Some(number) =
-                next.or_else(|| self.ready.iter().find(|n| !skipped.contains(*n)).copied())
-            else {
-                break;
-            };
-            self.pumped = number;
-            if !self.pump_one(now, number) {
-                skipped.insert(number);
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane].in_flight < self.lanes[lane].in_flight_max {
+                let Some(number) = self.lanes[lane].next() else {
+                    break;
+                };
+                if !self.pump_one(now, number) {
+                    // A freed slot, a record that becomes durable, or a timer brings it back.
+                    self.lanes[lane].ready.remove(&number);
+                }
             }
         }
     }
@@ -78,33 +116,26 @@ impl Core {
         let retire_ms = self.settings.retire_ms;
         let synced = self.synced;
         let Some(backlog) = self.state.backlogs.get_mut(&number) else {
-            self.ready.remove(&number);
             return false;
         };
         let retired = backlog.retired_running.map(|at| at + retire_ms);
         if let Some(end) = retired.filter(|end| now.running_ms < *end) {
-            self.ready.remove(&number);
             if !backlog.is_empty() {
                 self.set_timer(Timer::Backlog(number), end);
             }
             return false;
         }
-        let slots = if backlog.webhook {
-            WEBHOOK_IN_FLIGHT_MAX
-        } else {
-            LOG_IN_FLIGHT_MAX
+        let slots = match backlog.webhook {
+            true => WEBHOOK_IN_FLIGHT_MAX,
+            false => LOG_IN_FLIGHT_MAX,
         };
         if slots <= backlog.in_flight() || !backlog.has_due(now.running_ms, synced) {
-            // A freed slot, a record that becomes durable, or the timer brings it back.
-            self.ready.remove(&number);
             if let Some(due) = backlog.next_due() {
                 self.set_timer(Timer::Backlog(number), due.max(now.running_ms + 1));
             }
             return false;
         }
-        if OUTBOUND_IN_FLIGHT_MAX <= self.outbound || LOGS_IN_FLIGHT_MAX <= self.others {
-            return false;
-        }
+        let outbound = backlog.webhook;
         let (delivery, pending) = backlog
             .take(now.running_ms, synced)
             .expect("it has something due");
@@ -140,6 +171,7 @@ impl Core {
             number: u32::from(pending.attempts) + 1,
             give_up,
             version,
+            outbound,
         };
         match &attempt.version.kind {
             Kind::Webhook(bus, rule, id) => {
@@ -162,18 +194,9 @@ impl Core {
             }
             Kind::Queue(_) | Kind::Log(_) | Kind::Unknown => {}
         }
-        *self.class(&attempt) += 1;
+        self.lanes[usize::from(outbound)].in_flight += 1;
         self.out.push(Effect::Attempt(Box::new(attempt)));
         true
-    }
-
-    /// The count that an attempt belongs to: what goes out, and what stays in the house.
-    fn class(&mut self, attempt: &Attempt) -> &mut usize {
-        if attempt.webhook.is_some() && attempt.give_up.is_none() {
-            &mut self.outbound
-        } else {
-            &mut self.others
-        }
     }
 
     /// Takes an outcome. Where the journal cannot take its record now, the outcome waits in the core: it is
@@ -181,8 +204,8 @@ impl Core {
     pub(super) fn attempted(&mut self, now: Now, attempted: Attempted, journal: &mut dyn Append) {
         match self.conclude(now, &attempted, journal) {
             Ok(()) => {
-                *self.class(&attempted.attempt) -= 1;
-                self.ready.insert(attempted.attempt.version.backlog);
+                self.lanes[usize::from(attempted.attempt.outbound)].in_flight -= 1;
+                self.wake(attempted.attempt.version.backlog);
             }
             Err(_) => self.unrecorded.push(attempted),
         }
