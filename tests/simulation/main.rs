@@ -16,7 +16,7 @@ mod world;
 use world::World;
 
 /// Seeds of every run of the suite, besides those of `seeds.txt`.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 600;
 /// Steps of one seed.
 const STEPS: usize = 400;
 
