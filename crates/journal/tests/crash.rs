@@ -324,7 +324,8 @@ fn run(seed: u64) {
 #[test]
 fn nothing_synced_is_lost_and_nothing_is_invented() {
     let seeds = std::env::var("JOURNAL_SEEDS").map_or(2000, |seeds| seeds.parse().unwrap());
-    for seed in 0..seeds {
+    let first = std::env::var("JOURNAL_SEED_FIRST").map_or(0, |first| first.parse().unwrap());
+    for seed in first..first + seeds {
         run(seed);
     }
 }

@@ -76,6 +76,7 @@ struct Current {
 
 struct Snapshotting {
     position: Sequence,
+    segment: u64,
     bytes: u64,
     records: u64,
     work: Option<(Head, Chunks)>,
@@ -107,6 +108,8 @@ pub struct FileJournal {
     running: BTreeSet<WorkKind>,
     snapshot: Option<Snapshotting>,
     snapshot_position: Sequence,
+    /// The segment in which that snapshot's tail begins.
+    snapshot_segment: u64,
     tail: (u64, u64),
     lost: u64,
     full: bool,
@@ -151,6 +154,7 @@ pub fn open(
         running: BTreeSet::new(),
         snapshot: None,
         snapshot_position: found.snapshot_position,
+        snapshot_segment: found.snapshot_segment,
         tail: (found.tail_bytes, found.tail_records),
         lost: found.lost,
         full: false,
@@ -658,6 +662,7 @@ impl FileJournal {
                 result.map_err(|error| self.fail("installing a snapshot", error))?;
                 let snapshot = self.snapshot.take().expect("one is running");
                 self.snapshot_position = snapshot.position;
+                self.snapshot_segment = snapshot.segment;
                 self.tail.0 -= snapshot.bytes;
                 self.tail.1 -= snapshot.records;
             }
@@ -754,7 +759,9 @@ impl Journal for FileJournal {
     fn free(&mut self, segment: SegmentId) -> Result<(), FreeError> {
         let info = self.live.get(&segment.0).ok_or(FreeError::Unknown)?;
         let sealed = segment.0 != self.current.segment.id;
-        if !sealed || self.snapshot_position < info.last || self.snapshot_position == 0 {
+        // Past the snapshot even an empty segment is a link of the chain that recovery walks.
+        let linked = self.snapshot_segment < segment.0;
+        if !sealed || linked || self.snapshot_position < info.last {
             return Err(FreeError::Needed);
         }
         let record = Record {
@@ -797,6 +804,7 @@ impl Journal for FileJournal {
         };
         self.snapshot = Some(Snapshotting {
             position,
+            segment: self.current.segment.id,
             bytes: self.tail.0,
             records: self.tail.1,
             work: Some((head, chunks)),

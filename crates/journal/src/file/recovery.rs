@@ -95,6 +95,8 @@ pub(crate) struct Recovered {
     /// The newest block's stamp.
     pub stamp: Stamp,
     pub snapshot_position: Sequence,
+    /// The segment in which the snapshot's tail begins.
+    pub snapshot_segment: u64,
     pub tail_bytes: u64,
     pub tail_records: u64,
     /// Files that are no part of the journal any more.
@@ -279,6 +281,7 @@ impl Walk<'_> {
             self.found.id_max = self.found.id_max.max(live.id);
         }
         self.found.snapshot_position = position;
+        self.found.snapshot_segment = head.segment;
         Ok(Cursor {
             segment: head.segment,
             offset: head.offset,
