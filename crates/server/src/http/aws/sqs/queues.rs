@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_fifo_queue_needs_its_suffix_and_comes_later() {
-        let text = |name| new_name(name, &[("FifoQueue", "True")]).unwrap_err().text;
+        let text = |name: &str| new_name(name, &[("FifoQueue", "True")]).unwrap_err().text;
         assert!(text("pay").starts_with("The name of a FIFO queue"));
         assert!(text(&format!("{}.fifo", "x".repeat(76))).starts_with("The name of a FIFO queue"));
         assert!(text("pay.fifo").starts_with("FIFO queues come with a later version"));
