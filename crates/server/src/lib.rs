@@ -2,6 +2,7 @@
 //!
 //! Rooms from ground floor to top; a room uses only rooms listed before it.
 
+pub mod bench;
 pub mod bus;
 pub mod clock;
 pub mod config;
