@@ -5,6 +5,7 @@
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod diagnostic;
 pub mod dispatcher;
 pub mod http;
 pub mod intake;
@@ -15,3 +16,5 @@ pub mod serve;
 pub mod shapers;
 pub mod store;
 pub mod trail;
+
+pub mod cli;
