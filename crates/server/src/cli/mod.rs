@@ -4,9 +4,20 @@
 //! clients of a running server. One room each. Every command prints text for people, or JSON with `--json`,
 //! on standard output; what went wrong goes to standard error, and the exit code says which kind it was.
 
+mod client;
 mod config;
+mod data;
+mod dlq;
+mod event;
+mod pattern;
+mod put;
+mod queue;
+mod replay;
 mod rules;
 mod serve;
+mod status;
+mod table;
+mod tail;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -37,6 +48,27 @@ struct Cli {
 enum Command {
     /// Run the server.
     Serve(serve::Serve),
+    /// Put events on a bus, from a file, standard input or the command line.
+    Put(put::Put),
+    /// Follow a bus live.
+    Tail(tail::Tail),
+    /// Tell whether a pattern matches an event; no server needed.
+    TestPattern(pattern::TestPattern),
+    /// Put recorded events in order and show where each one goes.
+    Replay(replay::Replay),
+    /// Read queues.
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Show targets and queues, and what waits for them.
+    Status(status::Status),
+    /// Tell the story of an event: rules matched, attempts, where it ended.
+    Event(event::Event),
+    /// Look at dead letters and bring them back.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// Look at a data directory.
+    #[command(subcommand)]
+    Data(data::Command),
     /// Show the settings and where each comes from.
     #[command(subcommand)]
     Config(config::Command),
@@ -52,6 +84,15 @@ pub fn main() -> ExitCode {
     let json = cli.json;
     let done = match cli.command {
         Command::Serve(command) => command.run(json),
+        Command::Put(command) => command.run(json),
+        Command::Tail(command) => command.run(json),
+        Command::TestPattern(command) => command.run(json),
+        Command::Replay(command) => command.run(json),
+        Command::Queue(command) => command.run(json),
+        Command::Status(command) => command.run(json),
+        Command::Event(command) => command.run(json),
+        Command::Dlq(command) => command.run(json),
+        Command::Data(command) => command.run(json),
         Command::Config(command) => command.run(json),
         Command::Rules(command) => command.run(json),
     };

@@ -519,19 +519,19 @@ fn read_environment(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<(), LayerError> {
     let variables: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
-    let known: Vec<&str> = variables.iter().map(String::as_str).collect();
+    let bare: Vec<&str> = variables.iter().map(|v| &v["BUSBAR_".len()..]).collect();
     let mut given: Vec<(String, String)> = environment
         .filter(|(name, _)| name.starts_with("BUSBAR_"))
         .collect();
     given.sort();
     for (name, text) in given {
         let origin = Origin::Environment(name.clone());
-        let Some(at) = known.iter().position(|variable| *variable == name) else {
+        let Some(at) = variables.iter().position(|variable| *variable == name) else {
             if !["BUSBAR_LOG", "BUSBAR_ENDPOINT", "BUSBAR_REQUIRE"].contains(&name.as_str())
-                && let Some(meant) = nearest(&name, &known)
+                && let Some(meant) = nearest(&name["BUSBAR_".len()..], &bare)
             {
                 layered.warnings.push(format!(
-                    "the environment variable {name} is not known and was ignored; did you mean {meant}?"
+                    "the environment variable {name} is not known and was ignored; did you mean BUSBAR_{meant}?"
                 ));
             }
             continue;
