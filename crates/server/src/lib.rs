@@ -3,19 +3,19 @@
 //! Rooms from ground floor to top; a room uses only rooms listed before it (`tests/floors.rs` looks).
 
 pub mod clock;
+pub mod diagnostic;
 pub mod config;
-pub mod metrics;
 pub mod shapers;
 pub mod store;
 pub mod router;
 pub mod bus;
 pub mod dispatcher;
-pub mod diagnostic;
 pub mod rule_files;
+pub mod status;
+pub mod metrics;
 pub mod intake;
 pub mod trail;
 pub mod tail;
-pub mod status;
 pub mod dead_letters;
 pub mod http;
 pub mod serve;
