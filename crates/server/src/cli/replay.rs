@@ -345,7 +345,7 @@ fn show(lines: &[Line], json: bool) {
             rows.push(vec![place, "-".into(), "-".into(), outcome]);
             continue;
         }
-        if if line.deliveries.is_empty() {
+        if line.deliveries.is_empty() {
             let outcome = if line.ended { "matched no rule" } else { "not seen yet" };
             rows.push(vec![place.clone(), "-".into(), "-".into(), outcome.into()]);
         }
