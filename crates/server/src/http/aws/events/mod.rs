@@ -5,7 +5,7 @@
 //! (`constraints`), then checks what they mean, and asks the core last.
 
 mod buses;
-mod members;
+pub(in crate::http) mod members;
 mod paging;
 pub mod put_events;
 mod rules;
@@ -83,7 +83,8 @@ const REFUSED: [(&str, &str); 13] = [
 pub struct Fault {
     status: StatusCode,
     code: &'static str,
-    message: String,
+    /// What is wrong.
+    pub message: String,
 }
 
 impl Fault {
