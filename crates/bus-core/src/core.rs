@@ -19,7 +19,7 @@ pub use dispatch::{Attempt, Attempted};
 pub use receive::{Given, Handle, HandleRefusal, Receive};
 
 use crate::limits::{PURGE_INTERVAL_MS, RETIRE_MS};
-use crate::name::QueueName;
+use crate::name::{BusName, QueueName, RuleName, TargetId};
 use crate::outcome::Failure;
 use crate::record::{Key, Place, Record};
 use crate::state::{Arrival, Now, RuleKey, State};
@@ -91,6 +91,21 @@ pub struct Idempotency {
     pub seed: u128,
     /// What the door needs besides.
     pub rest: Vec<u8>,
+}
+
+/// A dead letter that is to go back to the target of its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// The message.
+    pub message: Key,
+    /// Index key of its event.
+    pub event: u128,
+    /// Bus of the rule.
+    pub bus: BusName,
+    /// The rule.
+    pub rule: RuleName,
+    /// The target's id.
+    pub target: TargetId,
 }
 
 /// What comes in.
@@ -168,13 +183,8 @@ pub enum Input {
         request: RequestNumber,
         /// The dead-letter queue's number.
         queue: u32,
-        /// Which, with bus, rule and target id.
-        letters: Vec<(
-            Key,
-            crate::name::BusName,
-            crate::name::RuleName,
-            crate::name::TargetId,
-        )>,
+        /// Which.
+        letters: Vec<Letter>,
     },
     /// What an attempt came to.
     Attempted(Attempted),
@@ -413,7 +423,7 @@ impl Core {
                 request,
                 queue,
                 letters,
-            } => self.redrive(now, request, queue, &letters, journal),
+            } => self.redrive(now, request, queue, letters, journal),
             Input::Attempted(attempted) => self.attempted(now, attempted, journal),
             Input::Synced(sequence) => self.synced(sequence),
             Input::Tick => {}

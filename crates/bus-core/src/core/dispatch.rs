@@ -3,12 +3,12 @@
 //! Each target has its own backlog and its own slots, so that one that is dead or slow delays no other;
 //! backlogs with due work take turns. The sending itself is the shell's.
 
-use super::{Answer, Append, Core, Effect, Full, RequestNumber, Timer};
+use super::{Answer, Append, Core, Effect, Full, Input, Letter, RequestNumber, Timer};
 use crate::document::{Change, Kind, Queue, Webhook};
 use crate::limits::{
     LOG_IN_FLIGHT_MAX, LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX, WEBHOOK_IN_FLIGHT_MAX,
 };
-use crate::name::{BusName, QueueName, RuleName, TargetId};
+use crate::name::QueueName;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::position::Position;
 use crate::record::{DeadLetter, Event, Followed, Key, Place, Record, event_key};
@@ -462,33 +462,37 @@ impl Core {
         now: Now,
         request: RequestNumber,
         queue: u32,
-        letters: &[(Key, BusName, RuleName, TargetId)],
+        letters: Vec<Letter>,
         journal: &mut dyn Append,
     ) {
         let mut records = Vec::new();
-        for (message, bus, rule, target) in letters {
+        for letter in &letters {
             let there = self
                 .state
                 .queue_by_number(queue)
-                .is_some_and(|q| q.get(*message).is_some());
+                .is_some_and(|q| q.get(letter.message).is_some());
             if let Some(version) = self
                 .state
-                .current_version(bus, rule, target)
+                .current_version(&letter.bus, &letter.rule, &letter.target)
                 .filter(|_| there)
             {
-                records.push((
-                    None,
-                    Record::Redrive {
-                        queue,
-                        message: *message,
-                        version: version.number,
-                    },
-                ));
+                let record = Record::Redrive {
+                    queue,
+                    message: letter.message,
+                    version: version.number,
+                    at_ms: now.wall_ms,
+                };
+                records.push((Some(letter.event), record));
             }
         }
         let answer = match self.record(now, &records, true, journal) {
             Ok(_) => Answer::Redriven(records.len()),
-            Err(_) => Answer::Unavailable,
+            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Busy) => Answer::Again(Box::new(Input::Redrive {
+                request,
+                queue,
+                letters,
+            })),
         };
         self.answer(request, answer);
     }
