@@ -117,7 +117,7 @@ fn is_form(method: &Method, media: &str) -> bool {
 fn is_query_url(method: &Method, path: &str, query: &str) -> bool {
     method == Method::GET
         && !path.starts_with("/v1/")
-        && query.split('&').any(|p| p.starts_with("Action="))
+        && (query.split('&').any(|p| p.starts_with("Action=")) || aws::sqs::is_queue_path(path))
 }
 
 /// Answers a request on the API port.
