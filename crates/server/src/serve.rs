@@ -83,7 +83,8 @@ impl Server {
         );
         let api = local(&api_listener, config.listen)?;
         let operator = local(&operator_listener, config.operator_listen)?;
-        if !(api.ip().is_loopback() && operator.ip().is_loopback()) && !config.insecure_no_auth {
+        let loopback = api.ip().is_loopback() && operator.ip().is_loopback();
+        if !loopback && !config.insecure_no_auth {
             return Err(ServeError::Config(format!(
                 "{api} is not a loopback address and no key is configured: anyone who reaches it could put events; \
                  listen on 127.0.0.1, or say --insecure-no-auth"

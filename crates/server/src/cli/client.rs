@@ -19,7 +19,12 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 #[derive(Args)]
 pub struct Endpoint {
     /// Address of the server's API port.
-    #[arg(long, env = "BUSBAR_ENDPOINT", default_value = "http://127.0.0.1:4100", value_name = "URL")]
+    #[arg(
+        long,
+        env = "BUSBAR_ENDPOINT",
+        default_value = "http://127.0.0.1:4100",
+        value_name = "URL"
+    )]
     endpoint: String,
 }
 
@@ -74,9 +79,15 @@ impl Client {
             .call();
         let answer = self.reached(sent)?;
         if answer.status().is_success() {
-            Ok(answer.into_body().into_with_config().limit(u64::MAX).reader())
+            Ok(answer
+                .into_body()
+                .into_with_config()
+                .limit(u64::MAX)
+                .reader())
         } else {
-            Err(read(answer).err().unwrap_or_else(|| Failure::usage("the server does not follow")))
+            Err(read(answer)
+                .err()
+                .unwrap_or_else(|| Failure::usage("the server does not follow")))
         }
     }
 
@@ -138,7 +149,10 @@ fn read(mut answer: Response<ureq::Body>) -> Result<Value, Failure> {
         return Ok(value);
     }
     let code = if status.is_server_error() { NO } else { USAGE };
-    Err(Failure::new(code, anyhow!("{}", told(status.as_u16(), &value, &text))))
+    Err(Failure::new(
+        code,
+        anyhow!("{}", told(status.as_u16(), &value, &text)),
+    ))
 }
 
 /// What an error says, of our own API or of AWS's shape.

@@ -30,7 +30,9 @@ impl Command {
         };
         let shown = data.display();
         let lock = File::open(data.join("lock")).map_err(|e| {
-            Failure::usage(format!("{shown} is no data directory of busbar, its `lock` cannot be opened: {e}"))
+            Failure::usage(format!(
+                "{shown} is no data directory of busbar, its `lock` cannot be opened: {e}"
+            ))
         })?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -60,7 +62,10 @@ impl Command {
                 } else {
                     "the next start mends it"
                 };
-                println!("{}:{}: {} ({fate})", finding.file, finding.offset, finding.detail);
+                println!(
+                    "{}:{}: {} ({fate})",
+                    finding.file, finding.offset, finding.detail
+                );
             }
         }
         if findings.is_empty() && !json {

@@ -82,7 +82,10 @@ impl List {
             if rows.is_empty() {
                 println!("no dead letters");
             } else {
-                table::print(&["AT", "TARGET", "EVENT", "ATTEMPTS", "WHY", "MESSAGE"], &rows);
+                table::print(
+                    &["AT", "TARGET", "EVENT", "ATTEMPTS", "WHY", "MESSAGE"],
+                    &rows,
+                );
             }
         }
         Ok(0)
@@ -116,7 +119,10 @@ impl Redrive {
         if json {
             println!("{answer}");
         } else {
-            println!("{} dead letters went back to their targets", answer["redriven"]);
+            println!(
+                "{} dead letters went back to their targets",
+                answer["redriven"]
+            );
             if stayed > 0 {
                 println!("{stayed} stay: their target is gone");
             }

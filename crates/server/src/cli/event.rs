@@ -1,8 +1,8 @@
 //! `busbar event ID`: the story of an event.
 
+use super::Outcome;
 use super::client::{Endpoint, encode};
 use super::table::plain;
-use super::Outcome;
 use clap::Args;
 use serde_json::Value;
 
@@ -78,7 +78,11 @@ fn tell(occurrence: &Value) {
         );
         for attempt in list(&delivery["attempts"]) {
             let mut line = match &attempt["number"] {
-                Value::Null => format!("      {} {}", text(&attempt["at"]), text(&attempt["outcome"])),
+                Value::Null => format!(
+                    "      {} {}",
+                    text(&attempt["at"]),
+                    text(&attempt["outcome"])
+                ),
                 number => format!(
                     "      {} attempt {number}: {}",
                     text(&attempt["at"]),

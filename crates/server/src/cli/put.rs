@@ -91,7 +91,9 @@ fn read_input(file: &str) -> Result<String, Failure> {
     let unreadable = |e| Failure::usage(format!("cannot read {file}: {e}"));
     if file == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
         return Ok(text);
     }
     std::fs::read_to_string(file).map_err(unreadable)
@@ -162,7 +164,10 @@ pub fn put<T: AsRef<RawValue>>(
         Value::Array(results) if results.len() == events.len() => Ok(results),
         other => Err(Failure::new(
             NO,
-            anyhow::anyhow!("the server's answer is not a list of {} results: {other}", events.len()),
+            anyhow::anyhow!(
+                "the server's answer is not a list of {} results: {other}",
+                events.len()
+            ),
         )),
     }
 }
@@ -196,7 +201,10 @@ mod tests {
         check("[{\"a\":1},{\"a\":2}]", 2);
         check("{\"a\":1}\n{\"a\":2}\n\n{\"a\":3}\n", 3);
         check("{\n \"a\": 1\n}\n{}", 2);
-        assert_eq!(split("f", "{\"a\":1.50}").ok().unwrap()[0].get(), "{\"a\":1.50}");
+        assert_eq!(
+            split("f", "{\"a\":1.50}").ok().unwrap()[0].get(),
+            "{\"a\":1.50}"
+        );
         for text in ["", "[]", "1", "[1]", "{", "{\"a\":1} x"] {
             assert!(split("f", text).is_err(), "{text}");
         }

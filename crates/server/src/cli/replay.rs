@@ -76,7 +76,10 @@ impl Replay {
             compare(&lines, &expected, whole)
         });
         show(&lines, json);
-        let unfinished = lines.iter().filter(|l| !l.ended && l.refused.is_none()).count();
+        let unfinished = lines
+            .iter()
+            .filter(|l| !l.ended && l.refused.is_none())
+            .count();
         let refused = lines.iter().filter(|l| l.refused.is_some()).count();
         match &differences {
             Some(differences) if json => {
@@ -155,7 +158,9 @@ impl Replay {
 
 /// Takes what a trail says over into the lines of its id; whether all of them are at rest.
 fn take_trail(trail: &Value, at: &[usize], lines: &mut [Line]) -> bool {
-    let occurrences = trail["occurrences"].as_array().map_or(&[][..], Vec::as_slice);
+    let occurrences = trail["occurrences"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     let Some(first) = occurrences.len().checked_sub(at.len()) else {
         return false;
     };
@@ -202,8 +207,7 @@ fn read_lines(paths: &[PathBuf]) -> Result<Vec<Line>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let unreadable =
-                |e| Failure::usage(format!("cannot read {}: {e}", path.display()));
+            let unreadable = |e| Failure::usage(format!("cannot read {}: {e}", path.display()));
             let mut found = Vec::new();
             for entry in std::fs::read_dir(path).map_err(unreadable)? {
                 let entry = entry.map_err(unreadable)?.path();
@@ -220,7 +224,11 @@ fn read_lines(paths: &[PathBuf]) -> Result<Vec<Line>, Failure> {
     let mut names = BTreeSet::new();
     let mut lines = Vec::new();
     for path in files {
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if !names.insert(file.clone()) {
             return Err(Failure::usage(format!(
                 "two files are named {file}: events are told apart by file name and line"
@@ -302,7 +310,10 @@ fn compare(lines: &[Line], expected: &Expected, whole: bool) -> Vec<String> {
         }
         for (delivery, name) in line.deliveries.iter().zip(&names) {
             if !["delivered", "in queue"].contains(&delivery.state.as_str()) {
-                differences.push(format!("{place}: {name} is {} {}", delivery.state, delivery.why));
+                differences.push(format!(
+                    "{place}: {name} is {} {}",
+                    delivery.state, delivery.why
+                ));
             }
         }
     }
@@ -312,7 +323,9 @@ fn compare(lines: &[Line], expected: &Expected, whole: bool) -> Vec<String> {
         }
         for number in numbers.keys() {
             if !seen.contains(&(file.as_str(), number.clone())) {
-                differences.push(format!("{file}:{number}: expected, and there is no such line"));
+                differences.push(format!(
+                    "{file}:{number}: expected, and there is no such line"
+                ));
             }
         }
     }
@@ -345,13 +358,22 @@ fn show(lines: &[Line], json: bool) {
             rows.push(vec![place, "-".into(), "-".into(), outcome]);
             continue;
         }
-        if if line.deliveries.is_empty() {
-            let outcome = if line.ended { "matched no rule" } else { "not seen yet" };
+        if line.deliveries.is_empty() {
+            let outcome = if line.ended {
+                "matched no rule"
+            } else {
+                "not seen yet"
+            };
             rows.push(vec![place.clone(), "-".into(), "-".into(), outcome.into()]);
         }
         for d in &line.deliveries {
             let outcome = format!("{} {}", d.state, d.why);
-            rows.push(vec![place.clone(), d.rule.clone(), d.target.clone(), outcome]);
+            rows.push(vec![
+                place.clone(),
+                d.rule.clone(),
+                d.target.clone(),
+                outcome,
+            ]);
         }
     }
     if !json {
@@ -390,7 +412,11 @@ mod tests {
         assert_eq!(lines[0].deliveries[0].target, "first");
         assert_eq!(lines[1].deliveries[0].target, "second");
         assert!(lines[0].ended && !lines[1].ended);
-        assert!(!take_trail(&json!({"occurrences": []}), &[0, 1], &mut lines));
+        assert!(!take_trail(
+            &json!({"occurrences": []}),
+            &[0, 1],
+            &mut lines
+        ));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! `busbar status`: targets and queues, and what waits for them.
 
+use super::Outcome;
 use super::client::Endpoint;
 use super::table::{self, plain};
-use super::Outcome;
 use clap::Args;
 use serde_json::Value;
 
@@ -48,7 +48,11 @@ impl Status {
                 let retired = target["retired"].as_bool() == Some(true);
                 vec![
                     name,
-                    format!("{}{}", text(&target["kind"]), if retired { " (retired)" } else { "" }),
+                    format!(
+                        "{}{}",
+                        text(&target["kind"]),
+                        if retired { " (retired)" } else { "" }
+                    ),
                     text(&target["pending"]),
                     text(&target["in_flight"]),
                     text(&target["delivered"]),
@@ -60,21 +64,43 @@ impl Status {
             })
             .collect();
         let heads = [
-            "TARGET", "KIND", "PENDING", "IN FLIGHT", "DELIVERED", "DEAD", "EXPIRED", "NEXT TRY", "LAST ERROR",
+            "TARGET",
+            "KIND",
+            "PENDING",
+            "IN FLIGHT",
+            "DELIVERED",
+            "DEAD",
+            "EXPIRED",
+            "NEXT TRY",
+            "LAST ERROR",
         ];
         table::print(&heads, &targets);
         println!();
         let queues: Vec<Vec<String>> = list("queues")
             .iter()
             .map(|queue| {
-                ["name", "visible", "in_flight", "delayed", "deleted", "expired"]
-                    .iter()
-                    .map(|name| text(&queue[*name]))
-                    .collect()
+                [
+                    "name",
+                    "visible",
+                    "in_flight",
+                    "delayed",
+                    "deleted",
+                    "expired",
+                ]
+                .iter()
+                .map(|name| text(&queue[*name]))
+                .collect()
             })
             .collect();
         table::print(
-            &["QUEUE", "VISIBLE", "IN FLIGHT", "DELAYED", "DELETED", "EXPIRED"],
+            &[
+                "QUEUE",
+                "VISIBLE",
+                "IN FLIGHT",
+                "DELAYED",
+                "DELETED",
+                "EXPIRED",
+            ],
             &queues,
         );
         let rules = &status["rules"];
@@ -85,7 +111,10 @@ impl Status {
             text(&rules["files"])
         );
         if let Some(fault) = rules["fault"].as_str() {
-            println!("the rule files as they are now are not in force: {}", plain(fault));
+            println!(
+                "the rule files as they are now are not in force: {}",
+                plain(fault)
+            );
         }
         Ok(0)
     }

@@ -57,7 +57,10 @@ impl Tail {
                 }
             }
         }
-        Err(Failure::new(UNREACHABLE, anyhow::anyhow!("the server ended the tail")))
+        Err(Failure::new(
+            UNREACHABLE,
+            anyhow::anyhow!("the server ended the tail"),
+        ))
     }
 }
 
@@ -76,7 +79,12 @@ fn show(data: &str, json: bool, select: Option<&str>, colours: bool) -> std::io:
         writeln!(out, "{data}")?;
     } else {
         let text = |value: &Value| plain(value.as_str().unwrap_or("-"));
-        let rules: Vec<String> = message["rules"].as_array().into_iter().flatten().map(text).collect();
+        let rules: Vec<String> = message["rules"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(text)
+            .collect();
         let matched = match rules.len() {
             0 => "matched 0 rules".to_owned(),
             1 => format!("matched 1 rule: {}", rules[0]),
