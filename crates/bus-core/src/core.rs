@@ -19,10 +19,11 @@ pub use dispatch::{Attempt, Attempted};
 pub use receive::{Given, Handle, HandleRefusal, Receive};
 
 use crate::limits::{PURGE_INTERVAL_MS, RETIRE_MS};
-use crate::name::QueueName;
+use crate::name::{BusName, QueueName, RuleName, TargetId};
 use crate::outcome::Failure;
 use crate::record::{Key, Place, Record};
 use crate::state::{Arrival, Now, RuleKey, State};
+use dispatch::Lane;
 use receive::Waiters;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -90,6 +91,21 @@ pub struct Idempotency {
     pub seed: u128,
     /// What the door needs besides.
     pub rest: Vec<u8>,
+}
+
+/// A dead letter that is to go back to the target of its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// The message.
+    pub message: Key,
+    /// Index key of its event.
+    pub event: u128,
+    /// Bus of the rule.
+    pub bus: BusName,
+    /// The rule.
+    pub rule: RuleName,
+    /// The target's id.
+    pub target: TargetId,
 }
 
 /// What comes in.
@@ -167,13 +183,8 @@ pub enum Input {
         request: RequestNumber,
         /// The dead-letter queue's number.
         queue: u32,
-        /// Which, with bus, rule and target id.
-        letters: Vec<(
-            Key,
-            crate::name::BusName,
-            crate::name::RuleName,
-            crate::name::TargetId,
-        )>,
+        /// Which.
+        letters: Vec<Letter>,
     },
     /// What an attempt came to.
     Attempted(Attempted),
@@ -261,13 +272,12 @@ pub struct Core {
     out: Vec<Effect>,
     timers: BTreeSet<(u64, Timer)>,
     timer_of: HashMap<Timer, u64>,
-    ready: BTreeSet<u32>,
-    pumped: u32,
-    outbound: usize,
-    others: usize,
+    lanes: [Lane; 2],
     woken: BTreeSet<u32>,
     waiters: Waiters,
     receives: u64,
+    /// Outcomes that the journal had no room for; at most one for each attempt in flight.
+    unrecorded: Vec<Attempted>,
 }
 
 impl Core {
@@ -304,13 +314,11 @@ impl Core {
             out: Vec::new(),
             timers: BTreeSet::new(),
             timer_of: HashMap::new(),
-            ready: BTreeSet::new(),
-            pumped: 0,
-            outbound: 0,
-            others: 0,
+            lanes: Lane::both(),
             woken: BTreeSet::new(),
             waiters: Waiters::default(),
             receives: 0,
+            unrecorded: Vec::new(),
         };
         core.record(
             now,
@@ -318,12 +326,13 @@ impl Core {
             true,
             journal,
         )?;
-        core.ready = core
+        let waiting: Vec<u32> = core
             .state
             .backlogs()
             .filter(|b| !b.is_empty())
             .map(|b| b.number)
             .collect();
+        waiting.into_iter().for_each(|number| core.wake(number));
         core.set_timer(Timer::Sweep, now.running_ms + SWEEP_MS);
         Ok(core)
     }
@@ -356,7 +365,7 @@ impl Core {
     /// Attempts being made, all targets.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.outbound + self.others
+        self.lanes.iter().map(|lane| lane.in_flight).sum()
     }
 
     /// The clean end of a life. All that was appended is durable once this record is.
@@ -414,12 +423,13 @@ impl Core {
                 request,
                 queue,
                 letters,
-            } => self.redrive(now, request, queue, &letters, journal),
+            } => self.redrive(now, request, queue, letters, journal),
             Input::Attempted(attempted) => self.attempted(now, attempted, journal),
             Input::Synced(sequence) => self.synced(sequence),
             Input::Tick => {}
         }
         self.timers(now, journal);
+        self.record_outcomes(now, journal);
         self.serve_waiters(now, journal);
         self.pump(now);
         std::mem::take(&mut self.out)
@@ -619,7 +629,7 @@ impl Core {
             self.state.arrivals.pop_front();
             match arrival {
                 Arrival::Queue(number) => drop(self.woken.insert(number)),
-                Arrival::Backlog(number) => drop(self.ready.insert(number)),
+                Arrival::Backlog(number) => self.wake(number),
             }
         }
     }
@@ -642,7 +652,7 @@ impl Core {
             self.timers.pop_first();
             self.timer_of.remove(&timer);
             match timer {
-                Timer::Backlog(number) => drop(self.ready.insert(number)),
+                Timer::Backlog(number) => self.wake(number),
                 Timer::Queue(number) => drop(self.woken.insert(number)),
                 Timer::Sweep => {
                     self.state.sweep(now.running_ms);

@@ -226,6 +226,8 @@ pub enum Record<'a> {
         message: Key,
         /// Version of the target it goes to.
         version: u32,
+        /// When.
+        at_ms: i64,
     },
     /// A message was sent.
     Send {
@@ -455,11 +457,13 @@ impl<'a> Record<'a> {
                 queue,
                 message,
                 version,
+                at_ms,
             } => {
                 begin(7);
                 w.u32(*queue);
                 message.write(&mut w);
                 w.u32(*version);
+                w.i64(*at_ms);
             }
             Self::Send {
                 queue,
@@ -637,6 +641,7 @@ impl<'a> Record<'a> {
                 queue: r.u32()?,
                 message: Key::read(&mut r)?,
                 version: r.u32()?,
+                at_ms: r.i64()?,
             },
             8 => Self::Send {
                 queue: r.u32()?,
@@ -781,6 +786,7 @@ mod tests {
                 queue: 1,
                 message: key,
                 version: 3,
+                at_ms: 8,
             },
             Record::Send {
                 queue: 1,

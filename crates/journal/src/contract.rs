@@ -285,7 +285,8 @@ impl Reader {
     /// one, if there is one). Begins with the oldest one left if `from` was given back.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]. At a damaged record it gives what lies before; asked from there it says
+    /// so, and asked from the sequence after that it goes on.
     pub fn scan(
         &self,
         from: Sequence,

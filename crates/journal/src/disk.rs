@@ -88,19 +88,24 @@ pub trait File: Send + Sync {
     fn set_len(&self, length: u64) -> io::Result<()>;
 }
 
+/// Interruptions in a row, after which one counts as an error.
+const INTERRUPTED_MAX: u32 = 1000;
+
 /// Writes all of `bytes`: goes on after a short write or an interruption, and after nothing else.
 ///
 /// # Errors
 /// What the disk says.
 pub fn write_all(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    let mut interrupted = 0;
     while !bytes.is_empty() {
         match file.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 bytes = &bytes[written..];
                 offset += written as u64;
+                interrupted = 0;
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if again(&error, &mut interrupted) => {}
             Err(error) => return Err(error),
         }
     }
@@ -113,15 +118,21 @@ pub fn write_all(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> io::Resu
 /// What the disk says.
 pub fn read_most(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
+    let mut interrupted = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], offset + filled as u64) {
             Ok(0) => break,
             Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if again(&error, &mut interrupted) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(filled)
+}
+
+fn again(error: &io::Error, interrupted: &mut u32) -> bool {
+    *interrupted += 1;
+    error.kind() == io::ErrorKind::Interrupted && *interrupted <= INTERRUPTED_MAX
 }
 
 /// No space left, or none left for us.

@@ -22,7 +22,7 @@ pub(crate) const BLOCK_HEADER_BYTES: usize = 80;
 pub(crate) const RECORD_HEADER_BYTES: usize = 32;
 /// Bytes of a block without records.
 pub(crate) const BLOCK_EMPTY_BYTES: u32 = 128;
-/// The first record of a segment's first block lies here.
+/// How a segment's file begins; the last byte is the format's number.
 const SEGMENT_MAGIC: [u8; 8] = *b"BUSBARJ\x01";
 
 const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(BLOCK_ALIGN));
@@ -57,24 +57,44 @@ pub(crate) fn mark(seed: u64, segment: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Writes a segment's header.
-pub(crate) fn segment_header(segment: u64, mark: u64) -> Vec<u8> {
-    let mut bytes = vec![0; SEGMENT_HEADER_BYTES as usize];
-    bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
-    bytes[8..16].copy_from_slice(&segment.to_le_bytes());
-    bytes[16..24].copy_from_slice(&mark.to_le_bytes());
-    let crc = crc32fast::hash(&bytes[..24]);
-    bytes[24..28].copy_from_slice(&crc.to_le_bytes());
-    bytes
+/// A segment's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub segment: u64,
+    pub mark: u64,
+    /// The segment that was made before this one, durable when this one was begun; so that one
+    /// that vanished is missed even if nothing was written after it.
+    pub before: u64,
+    /// Length of the file until the segment is sealed.
+    pub bytes: u32,
 }
 
-/// Reads a segment's header and gives its mark, if it is whole and of this life.
-pub(crate) fn read_segment_header(bytes: &[u8], segment: u64) -> Option<u64> {
-    let whole = bytes.len() >= 28
-        && bytes[..8] == SEGMENT_MAGIC
-        && get_u64(bytes, 8) == segment
-        && get_u32(bytes, 24) == crc32fast::hash(&bytes[..24]);
-    whole.then(|| get_u64(bytes, 16))
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; SEGMENT_HEADER_BYTES as usize];
+        bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
+        bytes[8..16].copy_from_slice(&self.segment.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.mark.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.before.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.bytes.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..36]);
+        bytes[36..40].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header, if it is whole and of this life.
+    pub(crate) fn decode(bytes: &[u8], segment: u64) -> Option<SegmentHeader> {
+        let whole = bytes.len() >= 40
+            && bytes[..8] == SEGMENT_MAGIC
+            && get_u64(bytes, 8) == segment
+            && get_u32(bytes, 36) == crc32fast::hash(&bytes[..36]);
+        whole.then(|| SegmentHeader {
+            segment,
+            mark: get_u64(bytes, 16),
+            before: get_u64(bytes, 24),
+            bytes: get_u32(bytes, 32),
+        })
+    }
 }
 
 /// A block's header.

@@ -11,7 +11,7 @@
 //! - [`disk`]: what an engine asks of a disk, and the real one.
 //! - [`sim`]: a disk in memory that tears writes and fails on demand.
 //! - `format`: the bytes of segments, blocks and records.
-//! - [`file`]: the engine of segments; recovery is the place to read with most care.
+//! - [`mod@file`]: the engine of segments; recovery is the place to read with most care.
 //! - [`memory`]: the engine for unit tests.
 //! - [`conformance`]: the promises that all engines keep, as tests.
 

@@ -27,7 +27,7 @@ pub enum Fault {
     Eintr,
     /// Writes: only the first half is taken.
     ShortWrite,
-    /// Syncs of contents and names: input/output error, and what was to be synced is forgotten.
+    /// Syncs of contents and names: input/output error, and contents are forgotten.
     SyncEio,
     /// Renames: input/output error.
     RenameEio,
@@ -332,10 +332,8 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         let mut inner = self.inner();
-        if let Err(error) = inner.check(Operation::SyncDir) {
-            inner.changes.clear();
-            return Err(error);
-        }
+        // Names are not forgotten when this fails, as contents are: they stay to be synced.
+        inner.check(Operation::SyncDir)?;
         for change in std::mem::take(&mut inner.changes) {
             apply(&mut inner.names_durable, change);
         }
@@ -432,8 +430,18 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(Operation::Sync, |inode, _| {
-            inode.unsynced.clear();
-            inode.durable.clone_from(&inode.seen);
+            let Inode {
+                seen,
+                durable,
+                unsynced,
+            } = inode;
+            durable.resize(seen.len(), 0);
+            for sector in std::mem::take(unsynced) {
+                let to = seen.len().min((sector + 1) * SECTOR);
+                if let Some(bytes) = seen.get(sector * SECTOR..to) {
+                    durable[sector * SECTOR..to].copy_from_slice(bytes);
+                }
+            }
         })
     }
 

@@ -1,4 +1,5 @@
 //! All engines keep the promises of the conformance suite.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -11,7 +11,9 @@ use crate::router::{Router, Routing};
 use crate::shapers::Shapers;
 use crate::store::{Appender, Store, to_journal};
 use arc_swap::ArcSwap;
-use bus_core::core::{Answer, Attempted, Core, Effect, Handle, Input, RequestNumber, Settings};
+use bus_core::core::{
+    Answer, Attempted, Core, Effect, Given, Handle, Input, RequestNumber, Settings,
+};
 use bus_core::name::{Home, QueueName};
 use bus_core::record::Place;
 use bus_core::state::Now;
@@ -570,19 +572,12 @@ impl Owner {
         for effect in effects {
             match effect {
                 Effect::Answer(request, answer) => {
-                    if let Some(sender) = self.answers.remove(&request) {
-                        if let Err(Answer::Messages(given)) = sender.send(answer)
-                            && let Some(first) = given.first()
-                        {
-                            let handles = given.iter().map(|g| g.handle).collect();
-                            let back = Input::Return {
-                                queue: first.handle.queue,
-                                handles,
-                            };
-                            let effects =
-                                self.core.step(self.clock.now(), back, &mut self.appender);
-                            self.carry_out(effects);
-                        }
+                    let unsent = match self.answers.remove(&request) {
+                        Some(sender) => sender.send(answer).err(),
+                        None => Some(answer),
+                    };
+                    if let Some(Answer::Messages(given)) = unsent {
+                        self.give_back(&given);
                     }
                 }
                 Effect::Attempt(attempt) => {
@@ -612,6 +607,17 @@ impl Owner {
                 }
             }
         }
+    }
+
+    /// The caller went away between its wait and its answer.
+    fn give_back(&mut self, given: &[Given]) {
+        let Some(first) = given.first() else { return };
+        let input = Input::Return {
+            queue: first.handle.queue,
+            handles: given.iter().map(|g| g.handle).collect(),
+        };
+        let effects = self.core.step(self.clock.now(), input, &mut self.appender);
+        self.carry_out(effects);
     }
 
     /// Hands the journal's work to the disk threads: at once if somebody waits for it, else when what is
@@ -678,14 +684,12 @@ impl Owner {
     /// Takes the next step of a stop: attempts end, the last outcomes are synced, then the snapshot, then
     /// the clean end. Returns the exit code when all is durable.
     fn stopped(&mut self, now: Now) -> Option<i32> {
-        let in_flight = self.core.in_flight();
         let journal_idle = self.appender.journal.synced() + 1 == self.appender.journal.next();
         let running = self.appender.journal.snapshot_running();
         let stopping = self.stopping.as_mut()?;
         if self.dispatcher.under_way() > 0 && now.running_ms < stopping.until {
             return None;
         }
-        let _ = in_flight;
         if !stopping.snapshot_begun && !running {
             stopping.snapshot_begun = true;
             self.snapshot(now);

@@ -30,7 +30,7 @@ pub struct Dispatcher {
     bus: Bus,
     client: Arc<Client>,
     runtime: Handle,
-    lines: Sender<Box<Attempt>>,
+    lines: Sender<Attempt>,
     under_way: Arc<AtomicUsize>,
 }
 
@@ -70,7 +70,7 @@ impl Dispatcher {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         if matches!(attempt.version.kind, Kind::Log(_)) && attempt.give_up.is_none() {
             self.lines
-                .try_send(attempt)
+                .try_send(*attempt)
                 .unwrap_or_else(|_| unreachable!("the core bounds lines in flight"));
             return;
         }
@@ -265,7 +265,7 @@ fn webhook(client: &Client, document: &Document) -> Result<Webhook, Outcome> {
 struct LogWriter {
     bus: Bus,
     logs: LogFiles,
-    waiting: Receiver<Box<Attempt>>,
+    waiting: Receiver<Attempt>,
     under_way: Arc<AtomicUsize>,
 }
 
@@ -280,7 +280,7 @@ impl LogWriter {
         }
     }
 
-    fn write(&mut self, batch: Vec<Box<Attempt>>) {
+    fn write(&mut self, batch: Vec<Attempt>) {
         let mut by_log: BTreeMap<String, (Vec<Line>, Vec<Attempted>)> = BTreeMap::new();
         for attempt in batch {
             let Kind::Log(name) = &attempt.version.kind else {
@@ -292,7 +292,7 @@ impl LogWriter {
                 Ok(Prepared { record, body }) => {
                     lines.push(line(&record, body.as_deref(), &attempt));
                     written.push(Attempted {
-                        attempt,
+                        attempt: Box::new(attempt),
                         outcome: Outcome::Delivered,
                         record: Some(record),
                         body,

@@ -2,9 +2,11 @@
 //!
 //! Rooms from ground floor to top; a room uses only rooms listed before it.
 
+pub mod bench;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod dead_letters;
 pub mod diagnostic;
 pub mod dispatcher;
 pub mod http;
@@ -14,7 +16,9 @@ pub mod router;
 pub mod rule_files;
 pub mod serve;
 pub mod shapers;
+pub mod status;
 pub mod store;
+pub mod tail;
 pub mod trail;
 
 pub mod cli;

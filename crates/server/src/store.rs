@@ -3,9 +3,10 @@
 use crate::clock::{Clock, wall_ms};
 use crate::config::Config;
 use bus_core::core::{Append, Full};
+use bus_core::name::Home;
 use bus_core::record::{Place, Record};
 use bus_core::state::{Now, State};
-use journal::disk::OsDisk;
+use journal::disk::{Disk, OsDisk};
 use journal::file::{FileJournal, OpenError};
 use journal::{AppendError, Journal, Room, SegmentId, Sequence, Stamp};
 use std::fs::{File, TryLockError};
@@ -100,15 +101,6 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
         }
     }
     check_format(data)?;
-    let mut reader = Reader {
-        state: State::new(
-            config.home.clone(),
-            Now {
-                wall_ms: wall_ms(),
-                running_ms: 0,
-            },
-        ),
-    };
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).expect("the operating system gives random bytes");
     let options = journal::file::Options {
@@ -118,9 +110,14 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
         mark_seed: u64::from_le_bytes(seed),
         ..journal::file::Options::default()
     };
-    let journal = journal::file::open(Arc::new(OsDisk), &journal_dir, &options, &mut reader)
-        .map_err(StoreError::Journal)?;
-    let state = reader.state;
+    let (journal, state) = read_back(
+        Arc::new(OsDisk),
+        &journal_dir,
+        &options,
+        config.home.clone(),
+        wall_ms(),
+    )
+    .map_err(StoreError::Journal)?;
     let clock = Clock::start(state.running_ms);
     Ok(Store {
         journal,
@@ -128,6 +125,30 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
         clock,
         lock,
     })
+}
+
+/// Opens the journal in `dir` and makes the state of all it tells.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn read_back(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    options: &journal::file::Options,
+    home: Home,
+    wall_ms: i64,
+) -> Result<(FileJournal, State), OpenError> {
+    let mut reader = Reader {
+        state: State::new(
+            home,
+            Now {
+                wall_ms,
+                running_ms: 0,
+            },
+        ),
+    };
+    let journal = journal::file::open(disk, dir, options, &mut reader)?;
+    Ok((journal, reader.state))
 }
 
 fn check_format(data: &Path) -> Result<(), StoreError> {

@@ -3,22 +3,23 @@
 //! Each target has its own backlog and its own slots, so that one that is dead or slow delays no other;
 //! backlogs with due work take turns. The sending itself is the shell's.
 
-use super::{Answer, Append, Core, Effect, RequestNumber, Timer};
+use super::{Answer, Append, Core, Effect, Full, Input, Letter, RequestNumber, Timer};
 use crate::document::{Change, Kind, Queue, Webhook};
 use crate::limits::{
     LOG_IN_FLIGHT_MAX, LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX, WEBHOOK_IN_FLIGHT_MAX,
 };
-use crate::name::{BusName, QueueName, RuleName, TargetId};
+use crate::name::QueueName;
 use crate::outcome::{Code, Failure, Outcome};
 use crate::position::Position;
 use crate::record::{DeadLetter, Event, Followed, Key, Place, Record, event_key};
 use crate::retry::{self, Exhausted, Next};
 use crate::state::{Now, Version};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Pause before a full journal is asked again to take an outcome, in milliseconds.
-const FULL_PAUSE_MS: u64 = 1_000;
+/// AWS's text for a queue that is not there.
+const NO_QUEUE: &str = "The specified queue does not exist or you do not have access to it. (Service: AmazonSQS; Status Code: 400; Error Code: AWS.SimpleQueueService.NonExistentQueue)";
 
 /// An attempt to make: read the event at `place`, shape it, send it.
 #[derive(Debug, Clone)]
@@ -35,6 +36,41 @@ pub struct Attempt {
     pub number: u32,
     /// Nothing is to be sent: read and shape only, so that it can be given up for this reason.
     pub give_up: Option<(Failure, Option<Exhausted>)>,
+    /// Which slots it holds: those of what goes out, or those of what stays in the house.
+    pub(super) outbound: bool,
+}
+
+/// Backlogs that share a bound on their attempts, taking turns.
+#[derive(Debug)]
+pub(super) struct Lane {
+    ready: BTreeSet<u32>,
+    last: u32,
+    pub(super) in_flight: usize,
+    in_flight_max: usize,
+}
+
+impl Lane {
+    /// What stays in the house, and what goes out of it.
+    pub(super) fn both() -> [Self; 2] {
+        [LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX].map(|in_flight_max| Self {
+            ready: BTreeSet::new(),
+            last: 0,
+            in_flight: 0,
+            in_flight_max,
+        })
+    }
+
+    /// The next backlog in turn.
+    fn next(&mut self) -> Option<u32> {
+        let after = (Bound::Excluded(self.last), Bound::Unbounded);
+        let next = self
+            .ready
+            .range(after)
+            .next()
+            .or_else(|| self.ready.first());
+        self.last = *next?;
+        Some(self.last)
+    }
 }
 
 /// What an attempt came to.
@@ -51,24 +87,26 @@ pub struct Attempted {
 }
 
 impl Core {
+    /// A backlog may have something due.
+    pub(super) fn wake(&mut self, number: u32) {
+        if let Some(backlog) = self.state.backlogs.get(&number) {
+            self.lanes[usize::from(backlog.webhook)]
+                .ready
+                .insert(number);
+        }
+    }
+
     /// Hands out what is due, in turns, while there are slots.
     pub(super) fn pump(&mut self, now: Now) {
-        let mut skipped = std::collections::BTreeSet::new();
-        loop {
-            let after = (Bound::Excluded(self.pumped), Bound::Unbounded);
-            let next = self
-                .ready
-                .range(after)
-                .find(|n| !skipped.contains(*n))
-                .copied();
-            let Some(number) =
-                next.or_else(|| self.ready.iter().find(|n| !skipped.contains(*n)).copied())
-            else {
-                break;
-            };
-            self.pumped = number;
-            if !self.pump_one(now, number) {
-                skipped.insert(number);
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane].in_flight < self.lanes[lane].in_flight_max {
+                let Some(number) = self.lanes[lane].next() else {
+                    break;
+                };
+                if !self.pump_one(now, number) {
+                    // A freed slot, a record that becomes durable, or a timer brings it back.
+                    self.lanes[lane].ready.remove(&number);
+                }
             }
         }
     }
@@ -78,33 +116,26 @@ impl Core {
         let retire_ms = self.settings.retire_ms;
         let synced = self.synced;
         let Some(backlog) = self.state.backlogs.get_mut(&number) else {
-            self.ready.remove(&number);
             return false;
         };
         let retired = backlog.retired_running.map(|at| at + retire_ms);
         if let Some(end) = retired.filter(|end| now.running_ms < *end) {
-            self.ready.remove(&number);
             if !backlog.is_empty() {
                 self.set_timer(Timer::Backlog(number), end);
             }
             return false;
         }
-        let slots = if backlog.webhook {
-            WEBHOOK_IN_FLIGHT_MAX
-        } else {
-            LOG_IN_FLIGHT_MAX
+        let slots = match backlog.webhook {
+            true => WEBHOOK_IN_FLIGHT_MAX,
+            false => LOG_IN_FLIGHT_MAX,
         };
         if slots <= backlog.in_flight() || !backlog.has_due(now.running_ms, synced) {
-            // A freed slot, a record that becomes durable, or the timer brings it back.
-            self.ready.remove(&number);
             if let Some(due) = backlog.next_due() {
                 self.set_timer(Timer::Backlog(number), due.max(now.running_ms + 1));
             }
             return false;
         }
-        if OUTBOUND_IN_FLIGHT_MAX <= self.outbound || LOGS_IN_FLIGHT_MAX <= self.others {
-            return false;
-        }
+        let outbound = backlog.webhook;
         let (delivery, pending) = backlog
             .take(now.running_ms, synced)
             .expect("it has something due");
@@ -140,6 +171,7 @@ impl Core {
             number: u32::from(pending.attempts) + 1,
             give_up,
             version,
+            outbound,
         };
         match &attempt.version.kind {
             Kind::Webhook(bus, rule, id) => {
@@ -162,218 +194,192 @@ impl Core {
             }
             Kind::Queue(_) | Kind::Log(_) | Kind::Unknown => {}
         }
-        *self.class(&attempt) += 1;
+        self.lanes[usize::from(outbound)].in_flight += 1;
         self.out.push(Effect::Attempt(Box::new(attempt)));
         true
     }
 
-    /// The count that an attempt belongs to: what goes out, and what stays in the house.
-    fn class(&mut self, attempt: &Attempt) -> &mut usize {
-        if attempt.webhook.is_some() && attempt.give_up.is_none() {
-            &mut self.outbound
-        } else {
-            &mut self.others
+    /// Takes an outcome. Where the journal cannot take its record now, the outcome waits in the core: it is
+    /// never answered by another attempt.
+    pub(super) fn attempted(&mut self, now: Now, attempted: Attempted, journal: &mut dyn Append) {
+        match self.conclude(now, &attempted, journal) {
+            Ok(()) => {
+                self.lanes[usize::from(attempted.attempt.outbound)].in_flight -= 1;
+                self.wake(attempted.attempt.version.backlog);
+            }
+            Err(_) => self.unrecorded.push(attempted),
         }
     }
 
-    pub(super) fn attempted(&mut self, now: Now, attempted: Attempted, journal: &mut dyn Append) {
-        let Attempted {
-            attempt,
-            outcome,
-            record,
-            body,
-        } = attempted;
-        *self.class(&attempt) -= 1;
-        self.ready.insert(attempt.version.backlog);
-        let (delivery, number) = (attempt.delivery, attempt.version.number);
-        let Some(pending) = self
-            .state
-            .backlogs
-            .get(&attempt.version.backlog)
-            .and_then(|b| b.get(delivery))
-            .filter(|p| p.version == number)
-        else {
-            return;
+    /// Tries again to record the outcomes that the journal had no room for.
+    pub(super) fn record_outcomes(&mut self, now: Now, journal: &mut dyn Append) {
+        for attempted in std::mem::take(&mut self.unrecorded) {
+            self.attempted(now, attempted, journal);
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        now: Now,
+        attempted: &Attempted,
+        journal: &mut dyn Append,
+    ) -> Result<(), Full> {
+        let attempt = &attempted.attempt;
+        let backlog = self.state.backlogs.get(&attempt.version.backlog);
+        let pending = backlog
+            .and_then(|b| b.get(attempt.delivery))
+            .filter(|p| p.version == attempt.version.number);
+        let Some(pending) = pending else {
+            return Ok(());
         };
         let age = now.running_ms - pending.accepted_running;
         let attempts_before = u32::from(pending.attempts);
-        let key = record
-            .as_deref()
-            .and_then(event_of)
-            .map(|event| event_key(event.id));
-        let random = self.random.next();
-        let (next, attempts) = match (&attempt.give_up, outcome) {
-            (Some((failure, exhausted)), _) => {
-                (Next::GiveUp(failure.clone(), *exhausted), attempts_before)
+        if let Some((failure, exhausted)) = &attempt.give_up {
+            let ended = Ended {
+                attempts: attempts_before,
+                failure,
+                exhausted: *exhausted,
+            };
+            return self.give_up(now, attempted, &ended, journal);
+        }
+        let mut outcome = attempted.outcome.clone();
+        if let (Kind::Queue(name), Outcome::Delivered) = (&attempt.version.kind, &outcome) {
+            match self.open_queue(name) {
+                Ok(queue) => return self.enqueue_waiting(now, attempted, queue, journal),
+                Err(failure) => outcome = Outcome::Refused(failure),
             }
-            (None, Outcome::Delivered) if matches!(attempt.version.kind, Kind::Queue(_)) => {
-                match self.enqueue_waiting(now, &attempt, key, journal) {
-                    Ok(()) => return,
-                    Err(failure) => (Next::GiveUp(failure, None), attempt.number),
-                }
-            }
-            (None, outcome) => {
-                let failure = match &outcome {
-                    Outcome::Deferred { failure, .. } => Some(failure.clone()),
-                    Outcome::Delivered | Outcome::Refused(_) => None,
-                };
-                let next = retry::after(
-                    &attempt.version.policy,
-                    attempt.number,
-                    age,
-                    outcome,
-                    random,
-                );
-                if let Next::RetryIn(delay) = next {
-                    let followed = Followed::RetryAt(now.wall_ms + delay.cast_signed());
-                    return self.tell(
-                        now,
-                        &attempt,
-                        attempt.number,
-                        key,
-                        followed,
-                        failure,
-                        journal,
-                    );
-                }
-                (next, attempt.number)
-            }
+        }
+        let deferred = match &outcome {
+            Outcome::Deferred { failure, .. } => Some(failure.clone()),
+            Outcome::Delivered | Outcome::Refused(_) => None,
         };
-        match next {
-            Next::Done => self.tell(now, &attempt, attempts, key, Followed::Done, None, journal),
-            Next::GiveUp(failure, exhausted) => {
-                let parts = GivenUp {
-                    attempt: &attempt,
-                    attempts,
-                    failure,
-                    exhausted,
-                    record: record.as_deref(),
-                    body: body.as_deref(),
-                };
-                self.give_up(now, &parts, key, journal);
+        let random = self.random.next();
+        let policy = &attempt.version.policy;
+        match retry::after(policy, attempt.number, age, outcome, random) {
+            Next::Done => self.tell(
+                now,
+                attempted,
+                attempt.number,
+                Followed::Done,
+                None,
+                journal,
+            ),
+            Next::RetryIn(delay) => {
+                let followed = Followed::RetryAt(now.wall_ms + delay.cast_signed());
+                self.tell(now, attempted, attempt.number, followed, deferred, journal)
             }
-            Next::RetryIn(_) => unreachable!("told above"),
+            Next::GiveUp(failure, exhausted) => {
+                let ended = Ended {
+                    attempts: attempt.number,
+                    failure: &failure,
+                    exhausted,
+                };
+                self.give_up(now, attempted, &ended, journal)
+            }
         }
     }
 
-    /// Records an outcome; where the journal has no room, the delivery is due again in a second.
-    #[expect(clippy::too_many_arguments, reason = "the members of one record")]
+    /// Records what followed attempt number `attempt`.
     fn tell(
         &mut self,
         now: Now,
-        attempt: &Attempt,
-        number: u32,
-        key: Option<u128>,
+        attempted: &Attempted,
+        attempt: u32,
         followed: Followed,
         failure: Option<Failure>,
         journal: &mut dyn Append,
-    ) {
+    ) -> Result<(), Full> {
         let record = Record::Outcome {
-            delivery: attempt.delivery,
-            version: attempt.version.number,
-            attempt: number,
+            delivery: attempted.attempt.delivery,
+            version: attempted.attempt.version.number,
+            attempt,
             at_ms: now.wall_ms,
             followed,
             failure,
         };
-        if self.record(now, &[(key, record)], true, journal).is_err() {
-            self.put_back(now, attempt);
-        }
+        self.record(now, &[(attempted.event_key(), record)], true, journal)?;
+        Ok(())
     }
 
-    fn put_back(&mut self, now: Now, attempt: &Attempt) {
-        if let Some(backlog) = self.state.backlogs.get_mut(&attempt.version.backlog) {
-            backlog.put_back(attempt.delivery, now.running_ms + FULL_PAUSE_MS);
-        }
-    }
-
-    /// A delivery that waited for its queue goes into it, if it can.
-    fn enqueue_waiting(
-        &mut self,
-        now: Now,
-        attempt: &Attempt,
-        key: Option<u128>,
-        journal: &mut dyn Append,
-    ) -> Result<(), Failure> {
-        let Kind::Queue(name) = &attempt.version.kind else {
-            return Ok(());
-        };
+    /// A queue that takes a message, by number.
+    fn open_queue(&self, name: &QueueName) -> Result<u32, Failure> {
         let Some(queue) = self.state.queue(name.as_str()) else {
-            return Err(Failure::new(
-                Code::NoResource,
-                "The specified queue does not exist or you do not have access to it. (Service: AmazonSQS; Status Code: 400; Error Code: AWS.SimpleQueueService.NonExistentQueue)",
-            ));
+            return Err(Failure::new(Code::NoResource, NO_QUEUE));
         };
         if queue.is_full() {
             return Err(Failure::new(Code::QueueFull, "The queue is full."));
         }
-        let queue = queue.number;
+        Ok(queue.number)
+    }
+
+    /// A delivery that waited for its queue goes into it.
+    fn enqueue_waiting(
+        &mut self,
+        now: Now,
+        attempted: &Attempted,
+        queue: u32,
+        journal: &mut dyn Append,
+    ) -> Result<(), Full> {
         let record = Record::Enqueue {
-            delivery: attempt.delivery,
-            version: attempt.version.number,
+            delivery: attempted.attempt.delivery,
+            version: attempted.attempt.version.number,
             queue,
         };
-        if self.record(now, &[(key, record)], true, journal).is_err() {
-            self.put_back(now, attempt);
-        }
+        self.record(now, &[(attempted.event_key(), record)], true, journal)?;
         Ok(())
     }
 
     fn give_up(
         &mut self,
         now: Now,
-        given_up: &GivenUp<'_>,
-        key: Option<u128>,
+        attempted: &Attempted,
+        ended: &Ended<'_>,
         journal: &mut dyn Append,
-    ) {
-        let GivenUp {
-            attempt,
-            attempts,
-            failure,
-            exhausted,
-            ..
-        } = given_up;
-        let queue = match self.dead_letter_queue(now, &attempt.version, journal) {
+    ) -> Result<(), Full> {
+        let attempt = &attempted.attempt;
+        let version = &attempt.version;
+        let failure = ended.failure.clone();
+        let queue = match self.dead_letter_queue(now, version, journal)? {
             Destination::Queue(queue) => queue,
             Destination::None => {
-                let event = given_up
-                    .record
-                    .and_then(event_of)
+                let followed = Followed::Expired(ended.exhausted);
+                self.tell(
+                    now,
+                    attempted,
+                    ended.attempts,
+                    followed,
+                    Some(failure.clone()),
+                    journal,
+                )?;
+                let event = attempted
+                    .event()
                     .map_or_else(String::new, |e| e.id.to_owned());
-                let version = &attempt.version;
                 let target = format!("{}/{}/{}", version.bus, version.rule, version.target.id);
                 self.out.push(Effect::Expired {
                     event,
                     target,
-                    failure: failure.clone(),
+                    failure,
                 });
-                let followed = Followed::Expired(*exhausted);
-                return self.tell(
-                    now,
-                    attempt,
-                    *attempts,
-                    key,
-                    followed,
-                    Some(failure.clone()),
-                    journal,
-                );
+                return Ok(());
             }
             Destination::Missing => {
-                let delay = retry::backoff((*attempts).max(1), self.random.next());
-                let followed =
-                    Followed::DeadLetterRetryAt(now.wall_ms + delay.cast_signed(), *exhausted);
+                let delay = retry::backoff(ended.attempts.max(1), self.random.next());
+                let due = now.wall_ms + delay.cast_signed();
+                let followed = Followed::DeadLetterRetryAt(due, ended.exhausted);
                 return self.tell(
                     now,
-                    attempt,
-                    *attempts,
-                    key,
+                    attempted,
+                    ended.attempts,
                     followed,
-                    Some(failure.clone()),
+                    Some(failure),
                     journal,
                 );
             }
         };
-        let decoded = given_up.record.and_then(|bytes| Record::decode(bytes).ok());
+        let decoded = attempted
+            .record
+            .as_deref()
+            .and_then(|bytes| Record::decode(bytes).ok());
         let (position, index) = match &decoded {
             Some(Record::DeadLetter(letter)) => (letter.position, letter.index),
             _ => (
@@ -385,39 +391,38 @@ impl Core {
         let lost = Event {
             accepted_ms: now.wall_ms,
             id: "",
-            bus: attempt.version.bus.as_str(),
+            bus: version.bus.as_str(),
             trace: "",
             envelope: b"{}",
         };
-        let home = self.state.home().clone();
-        let version = &attempt.version;
+        let rule_arn = self
+            .state
+            .home()
+            .rule_arn(version.bus.as_str(), version.rule.as_str());
         let letter = DeadLetter {
             delivery: Some(attempt.delivery),
             version: version.number,
             queue,
             position,
             index,
-            failure: failure.clone(),
-            exhausted: *exhausted,
-            attempts: *attempts,
+            failure,
+            exhausted: ended.exhausted,
+            attempts: ended.attempts,
             at_ms: now.wall_ms,
-            rule_arn: &home.rule_arn(version.bus.as_str(), version.rule.as_str()),
+            rule_arn: &rule_arn,
             target_arn: &version.target.arn,
             rule: version.rule.as_str(),
             target: version.target.id.as_str(),
-            body: given_up.body.unwrap_or_default(),
+            body: attempted.body.as_deref().unwrap_or_default(),
             event: decoded
                 .as_ref()
                 .and_then(Record::event)
                 .copied()
                 .unwrap_or(lost),
         };
-        if self
-            .record(now, &[(key, Record::DeadLetter(letter))], true, journal)
-            .is_err()
-        {
-            self.put_back(now, attempt);
-        }
+        let record = Record::DeadLetter(letter);
+        self.record(now, &[(attempted.event_key(), record)], true, journal)?;
+        Ok(())
     }
 
     /// The queue for what a target gives up: its own, the bus's, or the default one, which is made when it
@@ -427,46 +432,29 @@ impl Core {
         now: Now,
         version: &Version,
         journal: &mut dyn Append,
-    ) -> Destination {
+    ) -> Result<Destination, Full> {
         let bus = self.state.buses().get(&version.bus);
-        let named = version
-            .target
-            .dead_letter_arn()
-            .or_else(|| bus?.dead_letter_arn.as_deref());
-        if let Some(arn) = named {
+        let named = version.target.dead_letter_arn();
+        if let Some(arn) = named.or_else(|| bus?.dead_letter_arn.as_deref()) {
             let queue = match Kind::of(arn, self.state.home()) {
                 Kind::Queue(name) => self.state.queue(name.as_str()).map(|q| q.number),
                 _ => None,
             };
-            return queue.map_or(Destination::Missing, Destination::Queue);
+            return Ok(queue.map_or(Destination::Missing, Destination::Queue));
         }
         let Some(name) = self.settings.default_dlq.clone() else {
-            return Destination::None;
+            return Ok(Destination::None);
         };
-        if self.state.queue(name.as_str()).is_none() && !self.make_queue(now, name.clone(), journal)
-        {
-            return Destination::Missing;
+        if self.state.queue(name.as_str()).is_none() {
+            let changes = vec![Change::PutQueue(Queue::new(name.clone(), now.wall_ms))];
+            let made = Record::Documents {
+                changes,
+                last: true,
+            };
+            self.record(now, &[(None, made)], true, journal)?;
         }
-        self.state
-            .queue(name.as_str())
-            .map_or(Destination::Missing, |q| Destination::Queue(q.number))
-    }
-
-    fn make_queue(&mut self, now: Now, name: QueueName, journal: &mut dyn Append) -> bool {
-        let changes = vec![Change::PutQueue(Queue::new(name, now.wall_ms))];
-        self.record(
-            now,
-            &[(
-                None,
-                Record::Documents {
-                    changes,
-                    last: true,
-                },
-            )],
-            true,
-            journal,
-        )
-        .is_ok()
+        let queue = self.state.queue(name.as_str()).map(|q| q.number);
+        Ok(queue.map_or(Destination::Missing, Destination::Queue))
     }
 
     pub(super) fn redrive(
@@ -474,33 +462,37 @@ impl Core {
         now: Now,
         request: RequestNumber,
         queue: u32,
-        letters: &[(Key, BusName, RuleName, TargetId)],
+        letters: Vec<Letter>,
         journal: &mut dyn Append,
     ) {
         let mut records = Vec::new();
-        for (message, bus, rule, target) in letters {
+        for letter in &letters {
             let there = self
                 .state
                 .queue_by_number(queue)
-                .is_some_and(|q| q.get(*message).is_some());
+                .is_some_and(|q| q.get(letter.message).is_some());
             if let Some(version) = self
                 .state
-                .current_version(bus, rule, target)
+                .current_version(&letter.bus, &letter.rule, &letter.target)
                 .filter(|_| there)
             {
-                records.push((
-                    None,
-                    Record::Redrive {
-                        queue,
-                        message: *message,
-                        version: version.number,
-                    },
-                ));
+                let record = Record::Redrive {
+                    queue,
+                    message: letter.message,
+                    version: version.number,
+                    at_ms: now.wall_ms,
+                };
+                records.push((Some(letter.event), record));
             }
         }
         let answer = match self.record(now, &records, true, journal) {
             Ok(_) => Answer::Redriven(records.len()),
-            Err(_) => Answer::Unavailable,
+            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Busy) => Answer::Again(Box::new(Input::Redrive {
+                request,
+                queue,
+                letters,
+            })),
         };
         self.answer(request, answer);
     }
@@ -512,15 +504,23 @@ enum Destination {
     None,
 }
 
-struct GivenUp<'a> {
-    attempt: &'a Attempt,
+/// How a delivery ends that is given up.
+struct Ended<'a> {
     attempts: u32,
-    failure: Failure,
+    failure: &'a Failure,
     exhausted: Option<Exhausted>,
-    record: Option<&'a [u8]>,
-    body: Option<&'a [u8]>,
 }
 
-fn event_of(bytes: &[u8]) -> Option<Event<'_>> {
-    Record::decode(bytes).ok()?.event().copied()
+impl Attempted {
+    fn event(&self) -> Option<Event<'_>> {
+        Record::decode(self.record.as_deref()?)
+            .ok()?
+            .event()
+            .copied()
+    }
+
+    /// The key that finds all records of the event.
+    fn event_key(&self) -> Option<u128> {
+        self.event().map(|event| event_key(event.id))
+    }
 }

@@ -181,13 +181,6 @@ impl Backlog {
         }
     }
 
-    /// Puts a delivery back whose attempt came to nothing that counts, to be taken at `due`.
-    pub(crate) fn put_back(&mut self, key: Key, due: u64) {
-        let attempts = self.pending.get(&key).map_or(0, |p| u32::from(p.attempts));
-        let reason = self.giving_up.get(&key).cloned();
-        self.retry(key, attempts, due, reason);
-    }
-
     pub(super) fn start(&mut self, turn: impl Fn(u64) -> u64) {
         self.waiting.clear();
         self.cursor = None;

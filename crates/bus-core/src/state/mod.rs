@@ -251,12 +251,16 @@ impl State {
                         Stored::new(pending.place, pending.version, pending.accepted_running);
                     // The version's reference goes over to the message.
                     self.enqueue_held(*queue, *delivery, stored);
+                    if let Some(entry) = self.versions.get(version) {
+                        self.delivered(entry.version.backlog, now);
+                    }
                 }
             }
             Record::Redrive {
                 queue,
                 message,
                 version,
+                ..
             } => {
                 let Some(stored) = self.queues.get_mut(queue).and_then(|q| q.remove(*message))
                 else {
@@ -464,10 +468,20 @@ impl State {
             && !self.queues[&number].is_full()
         {
             let stored = Stored::new(place, version, now.running_ms);
+            let backlog = entry.version.backlog;
             self.reference(version);
             self.enqueue_held(number, key, stored);
+            self.delivered(backlog, now);
         } else {
             self.wait(now, key, place, version);
+        }
+    }
+
+    /// A queue's delivery has arrived as soon as it is in the queue.
+    fn delivered(&mut self, backlog: u32, now: Now) {
+        if let Some(backlog) = self.backlogs.get_mut(&backlog) {
+            backlog.delivered += 1;
+            backlog.last_delivered_ms = Some(now.wall_ms);
         }
     }
 
@@ -834,6 +848,11 @@ impl State {
         self.versions.get(&number).map(|entry| &entry.version)
     }
 
+    /// All versions that something names, in no order.
+    pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        self.versions.values().map(|entry| &entry.version)
+    }
+
     /// All queues by name.
     pub fn queues(&self) -> impl Iterator<Item = &QueueState> {
         self.queue_names.values().map(|number| &self.queues[number])
@@ -854,6 +873,12 @@ impl State {
     /// All backlogs.
     pub fn backlogs(&self) -> impl Iterator<Item = &Backlog> {
         self.backlogs.values()
+    }
+
+    /// A backlog by number.
+    #[must_use]
+    pub fn backlog(&self, number: u32) -> Option<&Backlog> {
+        self.backlogs.get(&number)
     }
 
     /// A kept answer.

@@ -8,6 +8,7 @@ use crate::document::{Queue, Redrive};
 use crate::limits::QUEUE_MESSAGES_MAX;
 use crate::record::{Key, Place};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,15 @@ impl Stored {
     pub fn seat(&self) -> Seat {
         self.seat
     }
+
+    /// Whether it could be received at `now` on the running clock.
+    #[must_use]
+    pub fn is_visible(&self, now: u64) -> bool {
+        match self.seat {
+            Seat::Ready(_) => true,
+            Seat::Delayed(until) | Seat::InFlight(until) => until <= now,
+        }
+    }
 }
 
 /// A queue and its messages.
@@ -135,6 +145,12 @@ impl QueueState {
     /// All messages in the order they were sent.
     pub fn messages(&self) -> impl Iterator<Item = (&Key, &Stored)> {
         self.messages.iter()
+    }
+
+    /// Messages behind `key` in the order they were sent.
+    pub fn messages_after(&self, key: Key) -> impl Iterator<Item = (&Key, &Stored)> {
+        self.messages
+            .range((Bound::Excluded(key), Bound::Unbounded))
     }
 
     /// One message.

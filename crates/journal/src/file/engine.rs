@@ -10,7 +10,7 @@ use crate::contract::{
     AppendError, Appended, Chunks, Done, Failed, FreeError, Journal, Place, Reader, Record, Replay,
     Room, SegmentId, SegmentInfo, Sequence, SnapshotError, Stamp, Work, WorkKind,
 };
-use crate::disk::{Disk, File, is_full, write_all};
+use crate::disk::{Disk, File, is_full, read_most, write_all};
 use crate::file::index;
 use crate::file::job::{Came, Job, Part};
 use crate::file::reader::FileReader;
@@ -19,7 +19,7 @@ use crate::file::segment::{Segment, Shared, Table, prepare, segment_name};
 use crate::file::snapshot::{Head, Live};
 use crate::format::{
     self, BLOCK_ALIGN, BLOCK_EMPTY_BYTES, BLOCK_HEADER_BYTES, BlockHeader, Kind,
-    SEGMENT_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES, SegmentHeader,
 };
 
 /// Segments kept ready: one for everybody, the last for what drains.
@@ -36,7 +36,8 @@ pub struct Options {
     pub segment_bytes: u32,
     /// Bytes that may gather while a group is written. At the bound an append waits.
     pub group_bytes_max: u32,
-    /// Damaged records are skipped and counted instead of refusing to open.
+    /// Damaged records are skipped and counted instead of refusing to open. They stay on disk,
+    /// so that the next start refuses again until a snapshot lies past them.
     pub accept_data_loss: bool,
     /// With less free space than this ordinary records are refused.
     pub free_bytes_min: u64,
@@ -75,6 +76,7 @@ struct Current {
 
 struct Snapshotting {
     position: Sequence,
+    segment: u64,
     bytes: u64,
     records: u64,
     work: Option<(Head, Chunks)>,
@@ -106,6 +108,8 @@ pub struct FileJournal {
     running: BTreeSet<WorkKind>,
     snapshot: Option<Snapshotting>,
     snapshot_position: Sequence,
+    /// The segment in which that snapshot's tail begins.
+    snapshot_segment: u64,
     tail: (u64, u64),
     lost: u64,
     full: bool,
@@ -150,6 +154,7 @@ pub fn open(
         running: BTreeSet::new(),
         snapshot: None,
         snapshot_position: found.snapshot_position,
+        snapshot_segment: found.snapshot_segment,
         tail: (found.tail_bytes, found.tail_records),
         lost: found.lost,
         full: false,
@@ -187,25 +192,30 @@ pub fn open(
 }
 
 /// Makes durable what was read and removes what is no part of the journal.
+///
+/// What no header proves to be synced is written again: after a failed sync the page cache may
+/// hold it as clean, so that a second sync alone would claim what is not so.
 fn settle_disk(shared: &Shared, found: &Recovered) -> Result<(), OpenError> {
+    let Shared { disk, dir, .. } = shared;
     for id in &found.walked {
         let name = segment_name(*id);
-        let file = shared
-            .disk
-            .open(&shared.dir.join(&name))
-            .map_err(at(&name))?;
+        let file = disk.open(&dir.join(&name)).map_err(at(&name))?;
+        for block in found.unproven.iter().filter(|block| block.segment == *id) {
+            let mut bytes = vec![0; (block.to - block.from) as usize];
+            let offset = u64::from(block.from);
+            let read = read_most(&*file, &mut bytes, offset).map_err(at(&name))?;
+            write_all(&*file, &bytes[..read], offset).map_err(at(&name))?;
+        }
         file.sync_data().map_err(at(&name))?;
     }
+    // The names that we lean on first, then the end of those that they replace.
+    disk.sync_dir(dir).map_err(at("the directory"))?;
     for name in &found.stale {
-        shared
-            .disk
-            .remove(&shared.dir.join(name))
-            .map_err(at(name))?;
+        disk.remove(&dir.join(name)).map_err(at(name))?;
+        // One by one, newest first: one that is there must not miss the one made before it.
+        disk.sync_dir(dir).map_err(at("the directory"))?;
     }
-    shared
-        .disk
-        .sync_dir(&shared.dir)
-        .map_err(at("the directory"))
+    Ok(())
 }
 
 /// Begins a new segment. Its first block, empty and synced at once, is the cut: it says where
@@ -214,9 +224,14 @@ fn begin(shared: &Shared, options: &Options, found: &Recovered) -> Result<Curren
     let id = found.id_max + 1;
     let mark = format::mark(options.mark_seed, id);
     let name = segment_name(id);
-    let bytes = options.segment_bytes;
-    let file = prepare(&*shared.disk, &shared.dir, id, mark, bytes, None).map_err(at(&name))?;
     let (previous, previous_end) = found.tail;
+    let header = SegmentHeader {
+        segment: id,
+        mark,
+        before: previous,
+        bytes: options.segment_bytes,
+    };
+    let file = prepare(&*shared.disk, &shared.dir, header, None).map_err(at(&name))?;
     let header = BlockHeader {
         mark,
         segment: id,
@@ -304,13 +319,17 @@ impl FileJournal {
 
     fn prepare_job(&mut self) -> Job {
         let id = self.id_next;
-        self.id_next += 1;
+        let header = SegmentHeader {
+            segment: id,
+            mark: format::mark(self.options.mark_seed, id),
+            // Ids of one life of the process have no gaps: one is passed on by success alone.
+            before: id - 1,
+            bytes: self.options.segment_bytes,
+        };
         Job::Prepare {
             disk: self.shared.disk.clone(),
             dir: self.shared.dir.clone(),
-            id,
-            mark: format::mark(self.options.mark_seed, id),
-            bytes: self.options.segment_bytes,
+            header,
             recycled: self.recyclable.pop_front(),
         }
     }
@@ -592,11 +611,12 @@ impl FileJournal {
                 result.map_err(|error| self.fail("writing a group", error))?;
                 self.written(parts);
             }
-            Came::Prepared(id, mark, free_bytes, result) => {
+            Came::Prepared(header, free_bytes, result) => {
                 self.running.remove(&WorkKind::Prepare);
                 match result {
                     Ok(file) => {
-                        let segment = Segment::new(id, mark, Some(file.clone()));
+                        self.id_next = header.segment + 1;
+                        let segment = Segment::new(header.segment, header.mark, Some(file.clone()));
                         self.ready.push_back((Arc::new(segment), file));
                         self.full = false;
                     }
@@ -642,6 +662,7 @@ impl FileJournal {
                 result.map_err(|error| self.fail("installing a snapshot", error))?;
                 let snapshot = self.snapshot.take().expect("one is running");
                 self.snapshot_position = snapshot.position;
+                self.snapshot_segment = snapshot.segment;
                 self.tail.0 -= snapshot.bytes;
                 self.tail.1 -= snapshot.records;
             }
@@ -738,7 +759,9 @@ impl Journal for FileJournal {
     fn free(&mut self, segment: SegmentId) -> Result<(), FreeError> {
         let info = self.live.get(&segment.0).ok_or(FreeError::Unknown)?;
         let sealed = segment.0 != self.current.segment.id;
-        if !sealed || self.snapshot_position < info.last || self.snapshot_position == 0 {
+        // Past the snapshot even an empty segment is a link of the chain that recovery walks.
+        let linked = self.snapshot_segment < segment.0;
+        if !sealed || linked || self.snapshot_position < info.last {
             return Err(FreeError::Needed);
         }
         let record = Record {
@@ -781,6 +804,7 @@ impl Journal for FileJournal {
         };
         self.snapshot = Some(Snapshotting {
             position,
+            segment: self.current.segment.id,
             bytes: self.tail.0,
             records: self.tail.1,
             work: Some((head, chunks)),

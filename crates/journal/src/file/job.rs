@@ -9,6 +9,7 @@ use crate::disk::{Disk, File, write_all};
 use crate::file::index;
 use crate::file::segment::{self, SNAPSHOT_TMP, Segment, Shared, index_name, segment_name};
 use crate::file::snapshot::{self, Head};
+use crate::format::SegmentHeader;
 
 /// A part of a group: what goes to one segment.
 pub(crate) struct Part {
@@ -27,9 +28,7 @@ pub(crate) enum Job {
     Prepare {
         disk: Arc<dyn Disk>,
         dir: PathBuf,
-        id: u64,
-        mark: u64,
-        bytes: u32,
+        header: SegmentHeader,
         recycled: Option<u64>,
     },
     Index {
@@ -64,7 +63,7 @@ pub(crate) enum Job {
 pub(crate) enum Came {
     Written(Vec<Part>, io::Result<()>),
     /// The handle; free bytes where they could be asked.
-    Prepared(u64, u64, Option<u64>, io::Result<Arc<dyn File>>),
+    Prepared(SegmentHeader, Option<u64>, io::Result<Arc<dyn File>>),
     Indexed(Arc<Segment>, io::Result<u32>),
     Snapshot(io::Result<()>),
     Installed(io::Result<()>),
@@ -94,13 +93,11 @@ impl Job {
             Job::Prepare {
                 disk,
                 dir,
-                id,
-                mark,
-                bytes,
+                header,
                 recycled,
             } => {
-                let made = segment::prepare(&*disk, &dir, id, mark, bytes, recycled);
-                Came::Prepared(id, mark, disk.free_bytes(&dir).ok(), made)
+                let made = segment::prepare(&*disk, &dir, header, recycled);
+                Came::Prepared(header, disk.free_bytes(&dir).ok(), made)
             }
             Job::Index { shared, segment } => {
                 let result = index::write(&shared, &segment);

@@ -191,18 +191,41 @@ impl Read for FileReader {
             let blocks = Blocks::new(&*file, segment.id, segment.mark, Some(end));
             let mut blocks = blocks.map_err(refused)?;
             while offset < end {
-                // Hop over what lies before.
                 let header = blocks.header(offset).map_err(refused)?;
                 let Some(header) = header else {
-                    return Err(self.damaged(&segment, offset));
+                    // Damage before `from` hides nothing that is asked for.
+                    let next = blocks.find_header(offset, |_| true).map_err(refused)?;
+                    match next {
+                        Some((at, header)) if header.first <= from => {
+                            offset = at;
+                            continue;
+                        }
+                        _ if found.is_empty() => return Err(self.damaged(&segment, offset)),
+                        _ => return Ok(found),
+                    }
                 };
                 let length = u32::try_from(header.block_bytes()).unwrap_or(u32::MAX);
+                // Hop over what lies before.
                 if from < header.first + u64::from(header.count) {
-                    let Found::Whole(_, records) = blocks.block(offset).map_err(refused)? else {
-                        return Err(self.damaged(&segment, offset));
+                    let (records, bad) = match blocks.block(offset).map_err(refused)? {
+                        Found::Whole(_, records) => (records, None),
+                        Found::Damaged(_, records, bad) => (records, Some(bad)),
+                        Found::Nothing => return Err(self.damaged(&segment, offset)),
                     };
+                    // Whoever asks again past a damaged record gets what follows it.
+                    let mut due = from.max(header.first);
                     for (at, record) in records {
-                        if record.kind == Kind::Freed || record.sequence < from {
+                        if record.sequence < from {
+                            continue;
+                        }
+                        if let Some(bad) = bad.filter(|_| record.sequence != due) {
+                            if found.is_empty() {
+                                return Err(self.damaged(&segment, bad));
+                            }
+                            return Ok(found);
+                        }
+                        due += 1;
+                        if record.kind == Kind::Freed {
                             continue;
                         }
                         if synced < record.sequence || (bytes_max < bytes && !found.is_empty()) {
@@ -215,6 +238,13 @@ impl Read for FileReader {
                             length: u32::try_from(record.body.len()).expect("below 4 GiB"),
                         };
                         found.push((record.sequence, place, record.body.to_vec()));
+                    }
+                    if let Some(bad) = bad.filter(|_| due < header.first + u64::from(header.count))
+                    {
+                        if found.is_empty() {
+                            return Err(self.damaged(&segment, bad));
+                        }
+                        return Ok(found);
                     }
                 }
                 offset = offset.saturating_add(length);

@@ -19,7 +19,7 @@ use crate::disk::{Disk, File, read_most};
 use crate::file::blocks::{Blocks, Found};
 use crate::file::segment::{number_of, segment_name, snapshot_name};
 use crate::file::snapshot::{self, SnapshotFault};
-use crate::format::{self, BlockHeader, Kind, RecordView, SEGMENT_HEADER_BYTES};
+use crate::format::{self, BlockHeader, Kind, RecordView, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +66,26 @@ pub(crate) struct Info {
     pub wall_ms: i64,
 }
 
+/// A block that may not be durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unproven {
+    pub segment: u64,
+    pub from: u32,
+    pub to: u32,
+    /// Its last record; `None` if it has none.
+    last: Option<Sequence>,
+}
+
 /// What recovery found.
 #[derive(Default)]
 pub(crate) struct Recovered {
     /// Live segments, all sealed from now on.
     pub live: BTreeMap<u64, Info>,
-    /// Those of them that were read through: their bytes may not be durable yet.
+    /// Those of them that were read through.
     pub walked: Vec<u64>,
+    /// Blocks of which no later one says that they were synced: they may lie in the page cache
+    /// alone, left there by a sync that failed.
+    pub unproven: Vec<Unproven>,
     /// The last segment of the chain and where it ends; (0, 0) if there is none.
     pub tail: (u64, u32),
     /// Sequence that comes next.
@@ -82,6 +95,8 @@ pub(crate) struct Recovered {
     /// The newest block's stamp.
     pub stamp: Stamp,
     pub snapshot_position: Sequence,
+    /// The segment in which the snapshot's tail begins.
+    pub snapshot_segment: u64,
     pub tail_bytes: u64,
     pub tail_records: u64,
     /// Files that are no part of the journal any more.
@@ -95,6 +110,10 @@ pub(crate) struct Recovered {
 /// A segment's file with a whole header.
 struct Candidate {
     mark: u64,
+    /// The segment made before it.
+    before: u64,
+    /// The file is shorter than it was made.
+    short: bool,
     file: Arc<dyn File>,
     /// The header of its first block, if whole.
     begin: Option<BlockHeader>,
@@ -175,16 +194,44 @@ impl Walk<'_> {
             };
             self.found.id_max = self.found.id_max.max(id);
             let file = self.disk.open(&self.dir.join(name)).map_err(at(name))?;
-            let mut header = [0; 64];
-            let read = read_most(&*file, &mut header, 0).map_err(at(name))?;
-            let Some(mark) = format::read_segment_header(&header[..read], id) else {
+            let mut bytes = [0; SEGMENT_HEADER_BYTES as usize + 8];
+            let read = read_most(&*file, &mut bytes, 0).map_err(at(name))?;
+            let bytes = &bytes[..read];
+            let length = file.len().map_err(at(name))?;
+            let header = SegmentHeader::decode(bytes, id).or_else(|| {
+                // Its first block bears the mark too: with that the rest can be saved.
+                let mark = bytes.get(SEGMENT_HEADER_BYTES as usize..)?;
+                let save = self.accept_loss && mark.len() == 8;
+                save.then(|| SegmentHeader {
+                    segment: id,
+                    mark: format::get_u64(mark, 0),
+                    before: 0,
+                    bytes: 0,
+                })
+            });
+            let Some(header) = header else {
                 self.headless.insert(id);
                 continue;
             };
+            let mark = header.mark;
             let mut blocks = Blocks::new(&*file, id, mark, None).map_err(at(name))?;
             let begin = blocks.header(SEGMENT_HEADER_BYTES).map_err(at(name))?;
             drop(blocks);
-            self.candidates.insert(id, Candidate { mark, file, begin });
+            if header.bytes == 0 {
+                if begin.is_none() {
+                    self.headless.insert(id);
+                    continue;
+                }
+                self.damage(name.clone(), 0, "a segment's header", 0)?;
+            }
+            let candidate = Candidate {
+                mark,
+                before: header.before,
+                short: length < u64::from(header.bytes),
+                file,
+                begin,
+            };
+            self.candidates.insert(id, candidate);
         }
         Ok(())
     }
@@ -234,6 +281,7 @@ impl Walk<'_> {
             self.found.id_max = self.found.id_max.max(live.id);
         }
         self.found.snapshot_position = position;
+        self.found.snapshot_segment = head.segment;
         Ok(Cursor {
             segment: head.segment,
             offset: head.offset,
@@ -258,7 +306,10 @@ impl Walk<'_> {
             let limit = successor.map(|(_, end)| end);
             self.enter(*cursor);
             self.read_blocks(cursor, limit)?;
-            let ended = limit.is_some_and(|limit| limit <= cursor.offset);
+            // The snapshot's last segment may have been given back: then nothing was in it past
+            // the snapshot but empty blocks. That it was not just lost is seen when we settle.
+            let gone = !self.candidates.contains_key(&cursor.segment);
+            let ended = gone || limit.is_some_and(|limit| limit <= cursor.offset);
             // A successor that does not carry on the sequence is a bad place like any other; the
             // chain then ends, or is mended, at the segment before it.
             if let (true, Some((id, _))) = (ended, successor)
@@ -343,6 +394,7 @@ impl Walk<'_> {
             }
         }
         let length = u32::try_from(header.block_bytes()).unwrap_or(u32::MAX);
+        self.prove(cursor, header, length);
         cursor.next = header.first + u64::from(header.count);
         cursor.offset = cursor.offset.saturating_add(length);
         self.found.stamp = header.stamp;
@@ -354,6 +406,22 @@ impl Walk<'_> {
         info.end = cursor.offset;
         info.wall_ms = header.stamp.wall_ms;
         Ok(())
+    }
+
+    /// Notes a block as unproven, and what it proves of those before it. Groups are synced one
+    /// after the other, so that what is proven proves all that lies before.
+    fn prove(&mut self, cursor: &Cursor, header: &BlockHeader, length: u32) {
+        let unproven = &mut self.found.unproven;
+        let proven = |block: &Unproven| block.last.is_some_and(|last| last <= header.synced);
+        if let Some(at) = unproven.iter().rposition(proven) {
+            unproven.drain(..=at);
+        }
+        unproven.push(Unproven {
+            segment: cursor.segment,
+            from: cursor.offset,
+            to: cursor.offset.saturating_add(length),
+            last: (header.count != 0).then(|| header.first + u64::from(header.count) - 1),
+        });
     }
 
     /// The highest position that any whole header past the cursor knows to be synced.
@@ -461,9 +529,39 @@ impl Walk<'_> {
         for id in self.headless.clone() {
             // A file with a later life's name was made whole before it got the name.
             if end.segment < id && !self.freed.contains(&id) {
-                self.damage(segment_name(id), 0, "a segment's header", 0)?;
+                self.damage(segment_name(id), 0, "a segment's header", 1)?;
             }
         }
+        self.miss(end)?;
+        self.list_stale(names);
+        Ok(())
+    }
+
+    /// Looks for what is missing at the end, where no block tells of it: a segment that is
+    /// shorter than it was made, or not there though one was made after it.
+    fn miss(&mut self, end: Cursor) -> Result<(), OpenError> {
+        let last = self.candidates.range(end.segment..);
+        let last: Vec<_> = last
+            .map(|(id, held)| (*id, held.before, held.short))
+            .collect();
+        for (id, before, short) in last {
+            if short {
+                let name = segment_name(id);
+                self.damage(name, 0, "a segment that is shorter than it was made", 1)?;
+            }
+            let there = before <= end.segment
+                || self.candidates.contains_key(&before)
+                || self.headless.contains(&before);
+            if !there {
+                let name = segment_name(before);
+                self.damage(name, 0, "a segment that is missing", 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files that are no part of the journal, newest segment first.
+    fn list_stale(&mut self, names: &[String]) {
         let kept_snapshot = snapshot_name(self.found.snapshot_position);
         for name in names {
             let stale = if let Some(id) = number_of(name, "segment") {
@@ -481,6 +579,6 @@ impl Walk<'_> {
                 self.found.stale.push(name.clone());
             }
         }
-        Ok(())
+        self.found.stale.sort_unstable_by(|a, b| b.cmp(a));
     }
 }

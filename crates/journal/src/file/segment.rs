@@ -188,11 +188,10 @@ impl Shared {
 pub(crate) fn prepare(
     disk: &dyn Disk,
     dir: &Path,
-    id: u64,
-    mark: u64,
-    bytes: u32,
+    header: format::SegmentHeader,
     recycled: Option<u64>,
 ) -> io::Result<Arc<dyn File>> {
+    let (id, bytes) = (header.segment, header.bytes);
     let path = dir.join(segment_name(id));
     let draft = dir.join(format!("{}.tmp", segment_name(id)));
     let made = (|| {
@@ -207,7 +206,7 @@ pub(crate) fn prepare(
         if file.len()? < u64::from(bytes) {
             file.allocate(u64::from(bytes))?;
         }
-        write_all(&*file, &format::segment_header(id, mark), 0)?;
+        write_all(&*file, &header.encode(), 0)?;
         file.sync_data()?;
         disk.rename(&draft, &path)?;
         disk.sync_dir(dir)?;

@@ -360,7 +360,7 @@ async fn read_body(
     timeout: Duration,
 ) -> Result<Bytes, Unread> {
     let declared = incoming.size_hint().lower();
-    if bytes_max as u64 <= declared && bytes_max as u64 != declared {
+    if (bytes_max as u64) < declared {
         return Err(Unread::TooLarge);
     }
     let started = Instant::now();

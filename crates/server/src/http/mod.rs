@@ -94,22 +94,27 @@ pub fn door_of(method: &Method, path: &str, query: &str, headers: &HeaderMap) ->
         Door::SqsJson
     } else if target.starts_with("AWSEvents.") {
         Door::Events
-    } else if method == Method::POST
-        && media
-            .to_ascii_lowercase()
-            .starts_with("application/x-www-form-urlencoded")
-    {
-        Door::SqsQuery
-    } else if method == Method::GET
-        && query.split('&').any(|p| p.starts_with("Action="))
-        && !path.starts_with("/v1/")
-    {
+    } else if is_form(method, media) || is_query_url(method, path, query) {
         Door::SqsQuery
     } else if path.starts_with("/v1/") {
         Door::Native
     } else {
         Door::Unknown
     }
+}
+
+fn is_form(method: &Method, media: &str) -> bool {
+    let form = "application/x-www-form-urlencoded";
+    method == Method::POST
+        && media
+            .get(..form.len())
+            .is_some_and(|m| m.eq_ignore_ascii_case(form))
+}
+
+fn is_query_url(method: &Method, path: &str, query: &str) -> bool {
+    method == Method::GET
+        && !path.starts_with("/v1/")
+        && query.split('&').any(|p| p.starts_with("Action="))
 }
 
 /// Answers a request on the API port.

@@ -1,0 +1,555 @@
+//! The native API on a real bus: a server on free ports, events put through its core, and a webhook that
+//! answers what the test says.
+
+use super::*;
+use crate::config::Config;
+use crate::serve::Server;
+use bus_core::core::{Answer, Control, Input};
+use bus_core::document::{Origin, Queue, Rule, RuleState, Target, Webhook};
+use bus_core::envelope::Envelope;
+use bus_core::name::{BusName, QueueName, RuleName, TargetId};
+use bus_core::record::{Event, Record, event_key};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+#[test]
+fn a_path_is_decoded_or_not_understood() {
+    assert_eq!(decode("a%2Fb%c3%a9").as_deref(), Some("a/bé"));
+    assert_eq!(decode("a+b").as_deref(), Some("a+b"));
+    assert_eq!(decode("%2"), None);
+    assert_eq!(decode("%zz"), None);
+    assert_eq!(decode("%ff"), None);
+}
+
+#[test]
+fn the_place_of_a_fault_is_a_byte_offset() {
+    assert_eq!(offset(b"{\n  \"a\": x}", 2, 8), 9);
+    assert_eq!(offset(b"{", 1, 1), 0);
+    assert_eq!(offset(b"{", 9, 9), 1);
+}
+
+#[test]
+fn a_bad_pattern_is_told_with_place_and_advice() {
+    let error = Pattern::parse(r#"{"source":[{"prefx":"a"}]}"#).unwrap_err();
+    let error = NativeError::from(&error);
+    assert_eq!(error.code, "InvalidEventPatternException");
+    assert!(error.at.is_some());
+    assert_eq!(error.hint.as_deref(), Some("did you mean `prefix`?"));
+}
+
+// ---- on a real bus -------------------------------------------------------------------------------------
+
+/// A server with a data directory of its own.
+struct Running {
+    server: Server,
+    _data: tempfile::TempDir,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config {
+            data: data.path().join("data"),
+            rules: data.path().join("rules"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            operator_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            disk_reserve_bytes: 4 << 20,
+            disk_free_bytes_min: 0,
+            ..Config::default()
+        };
+        Self {
+            server: Server::start(config).await.unwrap(),
+            _data: data,
+        }
+    }
+
+    async fn control(&self, control: Control) {
+        let bus = &self.server.doors.bus;
+        let answer = bus
+            .ask(|request| Input::Control { request, control })
+            .await
+            .unwrap();
+        let done = match &answer {
+            Answer::Done => true,
+            Answer::Targets(refused) => refused.is_empty(),
+            _ => false,
+        };
+        assert!(done, "{answer:?}");
+    }
+
+    /// Makes `rule` for source `demo` with one target, as a rule file would.
+    async fn rule(&self, rule: &str, target: Target) {
+        let rule = Rule {
+            name: RuleName::parse(rule).unwrap(),
+            bus: BusName::default_bus(),
+            description: None,
+            pattern: Some(r#"{"source":["demo"]}"#.into()),
+            state: RuleState::Enabled,
+            role_arn: None,
+            origin: Origin::File("rules/a.json".into()),
+            targets: BTreeMap::from([(target.id.clone(), target)]),
+        };
+        self.control(Control::LoadFiles(vec![rule], Vec::new()))
+            .await;
+    }
+
+    async fn webhook(&self, rule: &str, url: &str) {
+        let home = &self.server.doors.bus.identity().home;
+        let arn = home.webhook_arn("default", rule, "hook");
+        let mut target = Target::new(TargetId::parse("hook").unwrap(), arn);
+        target.webhook = Some(Webhook {
+            url: url.into(),
+            method: None,
+            headers: BTreeMap::new(),
+            secret: None,
+        });
+        self.rule(rule, target).await;
+    }
+
+    async fn put(&self, id: &str, detail: &str) -> u64 {
+        let bus = &self.server.doors.bus;
+        let envelope = Envelope {
+            id,
+            detail_type: "Test",
+            source: "demo",
+            account: "000000000000",
+            time: "2026-01-01T00:00:00Z",
+            region: "us-east-1",
+            resources: &[],
+            detail,
+        }
+        .to_json();
+        let accepted_ms = bus.now().wall_ms;
+        let (matched_running, routing) = bus.routing();
+        let routed = routing.route("default", &envelope, bus.shapers(), accepted_ms);
+        let record = Record::Event {
+            deliveries: routed.unwrap().deliveries,
+            event: Event {
+                accepted_ms,
+                id,
+                bus: "default",
+                trace: "",
+                envelope: &envelope,
+            },
+        }
+        .encode();
+        let events = vec![(event_key(id), record)];
+        let answer = bus.ask(move |request| Input::Put {
+            request,
+            events,
+            idempotency: None,
+            matched_running,
+        });
+        match answer.await {
+            Ok(Answer::Stored(first)) => first,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let response = self.ask(method, path, body).await;
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let value = serde_json::from_slice(&body);
+        (
+            status,
+            value.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into())),
+        )
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: &str) -> Response {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let request = Request {
+            method,
+            path: path.into(),
+            query: query.into(),
+            headers: ::http::HeaderMap::new(),
+            body: body.to_owned().into(),
+            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            id: uuid::Uuid::nil(),
+        };
+        crate::http::operator::answer(&self.server.doors, request).await
+    }
+
+    /// Asks again until the answer is as wanted.
+    async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let (_, value) = self.call(Method::GET, path, "").await;
+            if wanted(&value) {
+                return value;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{value:#}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A webhook receiver: answers `statuses` in turn, the last one for ever.
+async fn receiver(statuses: &'static [u16]) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                let mut buffer = [0; 4096];
+                // One request a connection; its body is small and comes with or right behind its head.
+                while !head.ends_with(b"}") {
+                    match stream.read(&mut buffer).await {
+                        Ok(n) if n > 0 => head.extend_from_slice(&buffer[..n]),
+                        _ => return,
+                    }
+                }
+                let n = counted.fetch_add(1, Ordering::SeqCst);
+                let status = statuses[n.min(statuses.len() - 1)];
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    (url, count)
+}
+
+fn course(trail: &Value) -> &Value {
+    &trail["occurrences"][0]["deliveries"][0]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_delivery_is_a_dead_letter_and_a_redrive_brings_it_home() {
+    let running = Running::start().await;
+    let (url, count) = receiver(&[400, 200]).await;
+    running.webhook("to-hook", &url).await;
+    running.put("e/1", r#"{"a": 1.50}"#).await;
+
+    let trail = running
+        .until("/v1/events/e%2F1", |t| {
+            course(t)["state"] == "dead-lettered"
+        })
+        .await;
+    assert_eq!(trail["event_id"], "e/1");
+    let occurrence = &trail["occurrences"][0];
+    assert_eq!(occurrence["rules"], json!(["to-hook"]));
+    assert_eq!(
+        occurrence["envelope"]["detail"].to_string(),
+        r#"{"a":1.50}"#
+    );
+    let delivery = course(&trail);
+    assert_eq!(delivery["kind"], "webhook");
+    assert_eq!(delivery["target"], "hook");
+    assert_eq!(delivery["attempts"].as_array().unwrap().len(), 1);
+    assert_eq!(delivery["attempts"][0]["number"], 1);
+    assert_eq!(delivery["attempts"][0]["outcome"], "refused");
+    assert_eq!(delivery["attempts"][0]["code"], "ERROR_FROM_TARGET");
+    assert_eq!(delivery["attempts"][0]["status"], 400);
+    assert_eq!(delivery["dead_letter"]["queue"], "busbar-dead-letters");
+
+    let (status, list) = running.call(Method::GET, "/v1/dead-letters", "").await;
+    assert_eq!(status, StatusCode::OK);
+    let letter = &list["dead_letters"][0];
+    assert_eq!(letter["message_id"], delivery["dead_letter"]["message_id"]);
+    assert_eq!(letter["event_id"], "e/1");
+    assert_eq!(letter["rule"], "to-hook");
+    assert_eq!(letter["attempts"], 1);
+    assert_eq!(letter["visible"], true);
+    assert!(
+        letter["body"]
+            .as_str()
+            .unwrap()
+            .contains(r#""detail":{"a": 1.50}"#)
+    );
+
+    let (_, none) = running
+        .call(
+            Method::POST,
+            "/v1/dead-letters/redrive",
+            r#"{"Rule":"another"}"#,
+        )
+        .await;
+    assert_eq!(none["redriven"], 0);
+    let (_, redriven) = running
+        .call(Method::POST, "/v1/dead-letters/redrive", "")
+        .await;
+    assert_eq!(
+        redriven,
+        json!({"redriven":1,"without_target":0,"without_event":0})
+    );
+    let trail = running
+        .until("/v1/events/e%2F1", |t| course(t)["state"] == "delivered")
+        .await;
+    let told: Vec<&str> = course(&trail)["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["refused", "redriven", "delivered"]);
+    assert_eq!(course(&trail)["dead_letter"]["redriven"], true);
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    let (_, list) = running.call(Method::GET, "/v1/dead-letters", "").await;
+    assert_eq!(list, json!({"dead_letters":[]}));
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deferred_delivery_is_tried_again_and_the_trail_tells_each_attempt() {
+    let running = Running::start().await;
+    let (url, _) = receiver(&[503, 200]).await;
+    running.webhook("to-hook", &url).await;
+    running.put("e1", "{}").await;
+    let trail = running
+        .until("/v1/events/e1", |t| course(t)["state"] == "delivered")
+        .await;
+    let attempts = course(&trail)["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(attempts[0]["outcome"], "deferred");
+    assert_eq!(attempts[0]["status"], 503);
+    assert!(attempts[0]["next_try"].is_string());
+    assert_eq!(attempts[1]["number"], 2);
+    assert_eq!(attempts[1]["outcome"], "delivered");
+
+    let (_, status) = running.call(Method::GET, "/v1/status", "").await;
+    let target = &status["targets"][0];
+    assert_eq!(target["delivered"], 1);
+    assert_eq!(target["pending"], 0);
+    assert_eq!(target["last_error"]["status"], 503);
+    assert_eq!(status["server"]["starts"], 1);
+    let (_, metrics) = running.call(Method::GET, "/metrics", "").await;
+    let line =
+        "busbar_deliveries_delivered_total{bus=\"default\",rule=\"to-hook\",target=\"hook\"} 1";
+    assert!(metrics.as_str().unwrap().contains(line));
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_occurs_twice_has_two_trails_in_order() {
+    let running = Running::start().await;
+    let queue = QueueName::parse("orders").unwrap();
+    running
+        .control(Control::CreateQueue(Queue::new(queue, 0)))
+        .await;
+    let home = &running.server.doors.bus.identity().home;
+    let arn = home.queue_arn("orders");
+    running
+        .rule("to-queue", Target::new(TargetId::parse("q").unwrap(), arn))
+        .await;
+    let first = running.put("same", r#"{"n":1}"#).await;
+    running.put("other", r#"{"n":2}"#).await;
+    let second = running.put("same", r#"{"n":3}"#).await;
+    let (_, trail) = running.call(Method::GET, "/v1/events/same", "").await;
+    let occurrences = trail["occurrences"].as_array().unwrap();
+    assert_eq!(occurrences.len(), 2);
+    assert_eq!(occurrences[0]["position"], format!("0-{first}"));
+    assert_eq!(occurrences[1]["position"], format!("0-{second}"));
+    let delivery = &occurrences[1]["deliveries"][0];
+    assert_eq!(delivery["state"], "in queue");
+    assert_eq!(delivery["queue"], "orders");
+    assert!(delivery["message_id"].is_string());
+    let (_, status) = running.call(Method::GET, "/v1/status", "").await;
+    assert_eq!(status["queues"][0]["visible"], 3);
+    assert_eq!(status["targets"][0]["delivered"], 3);
+
+    running
+        .control(Control::PurgeQueue(QueueName::parse("orders").unwrap()))
+        .await;
+    let (_, trail) = running.call(Method::GET, "/v1/events/same", "").await;
+    assert_eq!(course(&trail)["state"], "delivered");
+
+    let (status, error) = running.call(Method::GET, "/v1/events/unknown", "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(error["error"]["hint"].is_string());
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_delivery_whose_target_is_gone_keeps_its_story() {
+    let running = Running::start().await;
+    let home = &running.server.doors.bus.identity().home;
+    let arn = home.log_arn("audit");
+    running
+        .rule("to-log", Target::new(TargetId::parse("l").unwrap(), arn))
+        .await;
+    running.put("e1", "{}").await;
+    let trail = running
+        .until("/v1/events/e1", |t| course(t)["state"] == "delivered")
+        .await;
+    assert_eq!(course(&trail)["kind"], "log");
+    running
+        .control(Control::LoadFiles(Vec::new(), Vec::new()))
+        .await;
+    let (_, trail) = running.call(Method::GET, "/v1/events/e1", "").await;
+    assert_eq!(course(&trail)["state"], "delivered");
+    let (_, status) = running.call(Method::GET, "/v1/status", "").await;
+    assert_eq!(status["targets"][0]["retired"], true);
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_shows_what_is_put_after_it_began_and_matches() {
+    let running = Running::start().await;
+    running.put("before", r#"{"n":1}"#).await;
+    let pattern: String =
+        url::form_urlencoded::byte_serialize(br#"{"detail":{"n":[2]}}"#).collect();
+    let path = format!("/v1/buses/default/tail?pattern={pattern}");
+    let response = running.ask(Method::GET, &path, "").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(running.server.doors.metrics.tails.get(), 1);
+    running.put("no", r#"{"n":1}"#).await;
+    running.put("yes", r#"{"n":2}"#).await;
+    let mut body = response.into_body();
+    let mut text = String::new();
+    while !text.contains("yes") {
+        let frame = body.frame().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    let data: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.strip_prefix("data: "))
+        .collect();
+    assert_eq!(data.len(), 1);
+    let event: Value = serde_json::from_str(data[0]).unwrap();
+    assert_eq!(event["envelope"]["id"], "yes");
+    assert_eq!(event["rules"], json!([]));
+    drop(body);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    while running.server.doors.metrics.tails.get() > 0 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let (status, error) = running
+        .call(
+            Method::GET,
+            "/v1/buses/default/tail?pattern=%7B%22a%22%3A1%7D",
+            "",
+        )
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(error["error"]["code"], "InvalidEventPatternException");
+    assert_eq!(error["error"]["at"], 5);
+    let (status, _) = running.call(Method::GET, "/v1/buses/none/tail", "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_is_refused() {
+    let running = Running::start().await;
+    for (method, path, body, status, code) in [
+        (
+            Method::GET,
+            "/v1/nothing",
+            "",
+            404,
+            "UnknownOperationException",
+        ),
+        (
+            Method::GET,
+            "/v1/events/",
+            "",
+            404,
+            "UnknownOperationException",
+        ),
+        (Method::GET, "/other", "", 404, "UnknownOperationException"),
+        (Method::POST, "/v1/status", "", 405, "MethodNotAllowed"),
+        (
+            Method::GET,
+            "/v1/dead-letters/redrive",
+            "",
+            405,
+            "MethodNotAllowed",
+        ),
+        (
+            Method::GET,
+            "/v1/status?x=1",
+            "",
+            400,
+            "ValidationException",
+        ),
+        (
+            Method::GET,
+            "/v1/dead-letters?limit=0",
+            "",
+            400,
+            "ValidationException",
+        ),
+        (
+            Method::GET,
+            "/v1/dead-letters?limit=5&limit=6",
+            "",
+            400,
+            "ValidationException",
+        ),
+        (
+            Method::GET,
+            "/v1/dead-letters?cursor=x",
+            "",
+            400,
+            "ValidationException",
+        ),
+        (
+            Method::GET,
+            "/v1/dead-letters?queue=none",
+            "",
+            404,
+            "ResourceNotFoundException",
+        ),
+        (
+            Method::POST,
+            "/v1/dead-letters/redrive",
+            r#"{"rule":"x"}"#,
+            400,
+            "ValidationException",
+        ),
+        (
+            Method::POST,
+            "/v1/dead-letters/redrive",
+            r#"{"Max":0}"#,
+            400,
+            "ValidationException",
+        ),
+        (
+            Method::POST,
+            "/v1/dead-letters/redrive",
+            "nonsense",
+            400,
+            "ValidationException",
+        ),
+        (Method::DELETE, "/metrics", "", 405, "MethodNotAllowed"),
+    ] {
+        let (answered, error) = running.call(method.clone(), path, body).await;
+        assert_eq!(answered.as_u16(), status, "{method} {path}: {error}");
+        assert_eq!(error["error"]["code"], code, "{method} {path}");
+        assert!(error["error"]["request_id"].is_string());
+    }
+    for (path, begins) in [("/", "busbar"), ("/healthz", "ok"), ("/readyz", "ready")] {
+        let (status, text) = running.call(Method::GET, path, "").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.as_str().unwrap().starts_with(begins));
+    }
+    running
+        .server
+        .doors
+        .files
+        .store(Arc::new(crate::rule_files::Status {
+            fault: Some("rules/a.json:3: what".into()),
+            ..Default::default()
+        }));
+    let (status, text) = running.call(Method::GET, "/readyz", "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.as_str().unwrap().contains("rules/a.json:3"));
+    assert_eq!(running.server.stop().await, 0);
+}
