@@ -128,7 +128,7 @@ impl Server {
         let for_dispatcher = Arc::clone(&client);
         let (bus, core) = tokio::task::spawn_blocking(move || {
             Bus::start(store, options, |bus| {
-                Dispatcher::start(bus, for_dispatcher, logs, runtime)
+                Box::new(Dispatcher::start(bus, for_dispatcher, logs, runtime))
             })
         })
         .await
