@@ -359,15 +359,11 @@ fn show(lines: &[Line], json: bool) {
             continue;
         }
         if line.deliveries.is_empty() {
-<<<<<<< HEAD
             let outcome = if line.ended {
                 "matched no rule"
             } else {
                 "not seen yet"
             };
-=======
-            let outcome = if line.ended { "matched no rule" } else { "not seen yet" };
->>>>>>> main
             rows.push(vec![place.clone(), "-".into(), "-".into(), outcome.into()]);
         }
         for d in &line.deliveries {
