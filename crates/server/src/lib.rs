@@ -3,16 +3,6 @@
 //! Rooms from ground floor to top; a room uses only rooms listed before it (`tests/floors.rs` looks).
 
 pub mod clock;
-pub mod config;
-pub mod dead_letters;
-pub mod diagnostic;
-pub mod dispatcher;
-pub mod http;
-pub mod intake;
-pub mod metrics;
-pub mod router;
-pub mod rule_files;
-pub mod serve;
 pub mod diagnostic;
 pub mod config;
 pub mod shapers;
