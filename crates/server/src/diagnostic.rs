@@ -3,7 +3,10 @@
 //! One shape for all of them, so that each is shown the same way: with a caret under the fault for people,
 //! as plain values for programs.
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError,
+    MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::sync::Arc;
@@ -101,7 +104,7 @@ impl Diagnostic {
             // A caret needs something to stand under, also where a text was cut short.
             let end = self.text.trim_end().len();
             let start = self.span.start.min(end.saturating_sub(1));
-            let start = self.text.floor_char_boundary(start);
+            let start = char_boundary(&self.text, start);
             // A fault over several lines is shown at its first one.
             let lines = &self.text[start..self.span.end.max(start).min(self.text.len())];
             let length = lines.find('\n').unwrap_or(lines.len()).max(1);
@@ -109,8 +112,10 @@ impl Diagnostic {
                 Some("here".into()),
                 (start, length),
             )]);
-            let report = miette::Report::new(diagnostic)
-                .with_source_code(NamedSource::new(&self.file, self.text.to_string()));
+            let report = miette::Report::new(diagnostic).with_source_code(File {
+                name: self.file.clone(),
+                text: Arc::clone(&self.text),
+            });
             handler.render_report(&mut out, report.as_ref())
         };
         if drawn.is_err() {
@@ -120,7 +125,46 @@ impl Diagnostic {
     }
 }
 
-/// ` did you mean …?` for a word that is not known, or what there is.
+/// A file as the report shows it. The library's own source counts columns in bytes; people count characters.
+#[derive(Debug)]
+struct File {
+    name: String,
+    text: Arc<str>,
+}
+
+impl SourceCode for File {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let text: &'a str = &self.text;
+        let found = <str as SourceCode>::read_span(text, span, lines_before, lines_after)?;
+        let (line, column) = rule_engine::json::line_column(text.as_bytes(), found.span().offset());
+        let count = found.line_count();
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            found.data(),
+            *found.span(),
+            line - 1,
+            column - 1,
+            count,
+        )))
+    }
+}
+
+/// The last place at or before `at` where a character begins.
+#[must_use]
+pub fn char_boundary(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
+}
+
+/// `did you mean …?` for a word that is not known, or what there is.
 #[must_use]
 pub fn did_you_mean(word: &str, known: &[&str]) -> String {
     match nearest(word, known) {

@@ -160,11 +160,15 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
                 let read = read::file(path, &text, context);
                 set.add(read);
             }
-            Err(fault) => set.faults.push(fault),
+            Err(fault) => set.faults.push(*fault),
         }
     }
     set.check_webhooks();
     if !set.faults.is_empty() {
+        // Faults of the set were found after those of its files.
+        let place = |fault: &Diagnostic| files.iter().position(|f| *f == *Path::new(&fault.file));
+        set.faults
+            .sort_by_cached_key(|fault| (place(fault), fault.span.start));
         return Err(set.faults);
     }
     let mut loaded = set.loaded;
@@ -292,13 +296,15 @@ fn list(dir: &Path) -> Result<(Vec<PathBuf>, BTreeSet<String>), LoadError> {
     Ok((files, folders))
 }
 
-fn read_text(path: &Path) -> Result<String, Diagnostic> {
-    let unreadable =
-        |e: std::io::Error| about(path, "files::unreadable", format!("cannot be read: {e}"));
+fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
+    let unreadable = |e: std::io::Error| {
+        let text = format!("cannot be read: {e}");
+        Box::new(about(path, "files::unreadable", text))
+    };
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     if FILE_BYTES_MAX < bytes {
         let text = format!("{bytes} bytes, a rule file has at most {FILE_BYTES_MAX}");
-        return Err(about(path, "files::size", text));
+        return Err(Box::new(about(path, "files::size", text)));
     }
     let bytes = std::fs::read(path).map_err(unreadable)?;
     String::from_utf8(bytes).map_err(|e| {
@@ -308,7 +314,7 @@ fn read_text(path: &Path) -> Result<String, Diagnostic> {
         fault.help = Some("save the file as UTF-8".into());
         fault.text = read::redacted(&text).into();
         fault.span = at..at;
-        fault
+        Box::new(fault)
     })
 }
 

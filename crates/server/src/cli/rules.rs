@@ -157,7 +157,7 @@ fn missing(path: &Path) -> Diagnostic {
 fn show(diagnostics: &[Diagnostic], json: bool) {
     if !json {
         for diagnostic in diagnostics {
-            eprint!("{}", diagnostic.report(colours(&std::io::stderr())));
+            eprintln!("{}", diagnostic.report(colours(&std::io::stderr())));
         }
     }
 }

@@ -793,4 +793,27 @@ mod tests {
         assert_eq!(layered.warnings.len(), 1);
         assert!(layered.warnings[0].ends_with("did you mean BUSBAR_LISTEN?"));
     }
+
+    #[test]
+    fn the_document_lists_every_key_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let settings = text.split("## Settings").nth(1).unwrap();
+        let settings = settings.split("\n## ").next().unwrap();
+        let listed: Vec<(String, String)> = settings
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| {
+                let mut cells = line.split('`');
+                let key = cells.nth(1).unwrap().to_owned();
+                (key, cells.nth(1).unwrap().to_owned())
+            })
+            .collect();
+        let config = Config::default();
+        let known: Vec<(String, String)> = SETTINGS
+            .iter()
+            .map(|setting| (setting.key.to_owned(), setting.value(&config).to_toml()))
+            .collect();
+        assert_eq!(listed, known);
+    }
 }

@@ -342,7 +342,7 @@ async fn trail_of(doors: &Doors, request: &Request, rest: &str) -> Result<Respon
             let message = format!("no event with the id `{id}` is known");
             Err(NativeError::not_found(&message).hint(&format!(
                 "a finished event's trail is kept for {hours} h or {mebibytes} MiB of finished events, whichever is \
-                 less (`trail`, `trail_bytes`)"
+                 less (`trail.hours`, `trail.bytes`)"
             )))
         }
         Err(TrailError::Unavailable(unavailable)) => Err(unavailable.into()),

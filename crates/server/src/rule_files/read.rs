@@ -4,7 +4,7 @@
 //! left out of what it returns, and with a fault the set is refused anyway.
 
 use super::{Context, Source, Written};
-use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
+use crate::diagnostic::{Diagnostic, Severity, char_boundary, did_you_mean};
 use crate::shapers;
 use bus_core::document::{
     DeadLetterConfig, InputTransformer, Kind, Origin, RetryPolicy, Rule, RuleState, Target, Webhook,
@@ -136,7 +136,7 @@ impl Reader<'_> {
         let root = match json::parse(text, DEPTH_MAX) {
             Ok(root) => root,
             Err(error) => {
-                let rest = &text[text.floor_char_boundary(error.offset)..];
+                let rest = &text[char_boundary(text, error.offset)..];
                 let length = rest.chars().next().map_or(0, char::len_utf8);
                 let help = json_help(text, error.offset);
                 self.fault(
@@ -616,8 +616,8 @@ impl Reader<'_> {
             }
         };
         let headers = match members.get("Headers") {
-            None => BTreeMap::new(),
-            Some(member) => self.headers(&member.value)?,
+            None => Ok(BTreeMap::new()),
+            Some(member) => self.headers(&member.value),
         };
         let secret = match members.get("Secret") {
             None => None,
@@ -635,6 +635,7 @@ impl Reader<'_> {
                 Some(text.to_owned())
             }
         };
+        let headers = headers?;
         if noted {
             return Err(Noted);
         }
@@ -1173,8 +1174,8 @@ fn path_place(node: &Node<'_>, path: &str) -> Range<usize> {
 
 /// What people write that JSON has not.
 fn json_help(text: &str, offset: usize) -> Option<String> {
-    let rest = &text[text.floor_char_boundary(offset)..];
-    let before = text[..text.floor_char_boundary(offset)].trim_end();
+    let rest = &text[char_boundary(text, offset)..];
+    let before = text[..char_boundary(text, offset)].trim_end();
     let help = if rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with('#') {
         "JSON has no comments; put it into Description"
     } else if rest.starts_with(['}', ']']) && before.ends_with(',') {
