@@ -18,7 +18,7 @@ pub use control::{Control, Refusal, TargetRefusal};
 pub use dispatch::{Attempt, Attempted};
 pub use receive::{Given, Handle, HandleRefusal, Receive};
 
-use crate::limits::{PURGE_INTERVAL_MS, RETIRE_MS};
+use crate::limits::{BUSES_MAX, PURGE_INTERVAL_MS, RETIRE_MS, RULES_MAX, TARGETS_MAX};
 use crate::name::{BusName, QueueName, RuleName, TargetId};
 use crate::outcome::Failure;
 use crate::record::{Key, Place, Record};
@@ -68,6 +68,40 @@ pub struct Settings {
     pub retire_ms: u64,
     /// Pause between two purges of a queue, in milliseconds; 0 = none.
     pub purge_interval_ms: u64,
+    /// How many of each kind there may be.
+    pub quotas: Quotas,
+    /// The name of a deleted queue stays taken for a minute.
+    pub queue_deleted_recently: bool,
+}
+
+/// How many of each kind of resource the API may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Buses.
+    pub buses: usize,
+    /// Rules on one bus, those of files not counted.
+    pub rules: usize,
+    /// Targets of one rule.
+    pub targets: usize,
+}
+
+impl Quotas {
+    /// AWS's own. Source: eventbridge-api.md 17.
+    pub const AWS: Self = Self {
+        buses: 100,
+        rules: 300,
+        targets: 5,
+    };
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            buses: BUSES_MAX,
+            rules: RULES_MAX,
+            targets: TARGETS_MAX,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -76,6 +110,8 @@ impl Default for Settings {
             default_dlq: QueueName::parse("busbar-dead-letters").ok(),
             retire_ms: RETIRE_MS,
             purge_interval_ms: PURGE_INTERVAL_MS,
+            quotas: Quotas::default(),
+            queue_deleted_recently: false,
         }
     }
 }
@@ -278,6 +314,8 @@ pub struct Core {
     receives: u64,
     /// Outcomes that the journal had no room for; at most one for each attempt in flight.
     unrecorded: Vec<Attempted>,
+    /// When queues were deleted, on the running clock; only while their names stay taken.
+    deleted_queues: HashMap<QueueName, u64>,
 }
 
 impl Core {
@@ -319,6 +357,7 @@ impl Core {
             waiters: Waiters::default(),
             receives: 0,
             unrecorded: Vec::new(),
+            deleted_queues: HashMap::new(),
         };
         core.record(
             now,
@@ -656,6 +695,8 @@ impl Core {
                 Timer::Queue(number) => drop(self.woken.insert(number)),
                 Timer::Sweep => {
                     self.state.sweep(now.running_ms);
+                    self.deleted_queues
+                        .retain(|_, until| now.running_ms < *until);
                     self.expire_messages(now, journal);
                     self.set_timer(Timer::Sweep, now.running_ms + SWEEP_MS);
                 }

@@ -44,6 +44,9 @@ pub const RECEIVE_TRY_MS: u64 = 5 * 60 * 1000;
 pub const VISIBILITY_SECONDS_MAX: u64 = 43_200;
 /// Pause between two purges of one queue, in milliseconds. Source: sqs-api.md 2.4.
 pub const PURGE_INTERVAL_MS: u64 = 60_000;
+/// How long the name of a deleted queue stays taken where AWS's way is wanted, in milliseconds. Source:
+/// sqs-api.md 2.1.
+pub const QUEUE_NAME_TAKEN_MS: u64 = 60_000;
 /// After a start that follows a crash, receives are synced before the answer for this long, so that
 /// a message which kills the server is counted. Source: sqs-api.md 5.3.
 pub const RECEIVE_SYNC_AFTER_CRASH_MS: u64 = 60_000;

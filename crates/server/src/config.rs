@@ -66,6 +66,10 @@ pub struct Config {
     pub aws_placeholders: bool,
     /// Refuse patterns beyond AWS's wildcard complexity.
     pub aws_complexity: bool,
+    /// AWS's own quotas of buses, rules and targets.
+    pub aws_quotas: bool,
+    /// The name of a deleted queue stays taken for a minute, as at AWS.
+    pub aws_queue_deleted_recently: bool,
 }
 
 impl Default for Config {
@@ -99,6 +103,8 @@ impl Default for Config {
             aws_unknown_bus: false,
             aws_placeholders: false,
             aws_complexity: true,
+            aws_quotas: false,
+            aws_queue_deleted_recently: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::http::connection::{BODIES_KIB_MAX, Port, serve as serve_port};
 use crate::metrics::Metrics;
 use crate::rule_files::{self, keeper::Keeper};
 use crate::store::{self, StoreError};
-use bus_core::core::Settings;
+use bus_core::core::{Quotas, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +120,12 @@ impl Server {
                 default_dlq: queue_setting(&config.default_dlq),
                 retire_ms: config.retire_seconds * 1000,
                 purge_interval_ms: config.purge_interval_seconds * 1000,
+                quotas: if config.aws_quotas {
+                    Quotas::AWS
+                } else {
+                    Quotas::default()
+                },
+                queue_deleted_recently: config.aws_queue_deleted_recently,
             },
             trail: config.trail,
             trail_bytes: config.trail_bytes,

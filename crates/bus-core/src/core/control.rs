@@ -5,7 +5,7 @@
 
 use super::{Answer, Append, Core, RequestNumber};
 use crate::document::{Bus, Change, Kind, Origin, Queue, Rule, RuleState, Target, same_attribute};
-use crate::limits::{BUSES_MAX, DOCUMENTS_BYTES_MAX, QUEUES_MAX, RULES_MAX, TARGETS_MAX};
+use crate::limits::{DOCUMENTS_BYTES_MAX, QUEUE_NAME_TAKEN_MS, QUEUES_MAX};
 use crate::name::{BusName, QueueName, RuleName, TargetId};
 use crate::record::Record;
 use crate::state::Now;
@@ -90,6 +90,9 @@ pub enum Refusal {
     /// A queue of the name has another value for this attribute.
     #[error("the queue exists with another value of {0}")]
     QueueDiffers(String),
+    /// A queue of this name was deleted less than a minute ago, and the operator wants that told.
+    #[error("the queue was deleted less than a minute ago")]
+    QueueDeletedRecently,
     /// The queue's redrive policy names none of ours.
     #[error("the dead-letter queue does not exist")]
     NoDeadLetterQueue(String),
@@ -128,6 +131,12 @@ impl Core {
         control: Control,
         journal: &mut dyn Append,
     ) {
+        let deleted = match &control {
+            Control::DeleteQueue(name) if self.settings.queue_deleted_recently => {
+                Some(name.clone())
+            }
+            _ => None,
+        };
         let answer = match self.decide(now, control) {
             Err(refusal) => Answer::Refused(refusal),
             Ok(Decision {
@@ -141,6 +150,9 @@ impl Core {
                         dismissed
                             .into_iter()
                             .for_each(|queue| self.dismiss_waiters(queue));
+                        let until = now.running_ms + QUEUE_NAME_TAKEN_MS;
+                        self.deleted_queues
+                            .extend(deleted.map(|name| (name, until)));
                         answer
                     }
                     Err(_) => Answer::Refused(Refusal::Full),
@@ -156,7 +168,7 @@ impl Core {
                 if self.state.buses().contains_key(&bus.name) {
                     return Err(Refusal::BusExists(bus.name.into()));
                 }
-                if BUSES_MAX <= self.state.buses().len() {
+                if self.settings.quotas.buses <= self.state.buses().len() {
                     return Err(Refusal::Limit);
                 }
                 Ok(change(Change::PutBus(bus)))
@@ -180,7 +192,7 @@ impl Core {
                     }
                     None => {
                         let by_api = rules.values().filter(|r| r.origin == Origin::Api).count();
-                        if RULES_MAX <= by_api {
+                        if self.settings.quotas.rules <= by_api {
                             return Err(Refusal::Limit);
                         }
                         rule.targets = BTreeMap::new();
@@ -222,7 +234,7 @@ impl Core {
                     target.webhook = None;
                     rule.targets.insert(target.id.clone(), target);
                 }
-                if TARGETS_MAX < rule.targets.len() {
+                if self.settings.quotas.targets < rule.targets.len() {
                     return Err(Refusal::Limit);
                 }
                 Ok(Decision {
@@ -238,7 +250,7 @@ impl Core {
                 Ok(change(Change::PutRule(rule)))
             }
             Control::LoadFiles(rules, queues) => self.load_files(now, rules, &queues),
-            Control::CreateQueue(queue) => self.create_queue(queue),
+            Control::CreateQueue(queue) => self.create_queue(now, queue),
             Control::SetQueueAttributes(name, attributes) => {
                 let mut queue = self.queue_document(&name)?.clone();
                 if attributes.is_empty() {
@@ -313,7 +325,7 @@ impl Core {
             .ok_or(Refusal::NoQueue)
     }
 
-    fn create_queue(&self, queue: Queue) -> Result<Decision, Refusal> {
+    fn create_queue(&self, now: Now, queue: Queue) -> Result<Decision, Refusal> {
         if let Ok(old) = self.queue_document(&queue.name) {
             let shown = |name: &str| {
                 old.attributes
@@ -328,6 +340,10 @@ impl Core {
                 Some((name, _)) => Err(Refusal::QueueDiffers(name.clone())),
                 None => Ok(nothing()),
             };
+        }
+        let taken = self.deleted_queues.get(&queue.name);
+        if taken.is_some_and(|until| now.running_ms < *until) {
+            return Err(Refusal::QueueDeletedRecently);
         }
         if QUEUES_MAX <= self.state.queues.len() {
             return Err(Refusal::Limit);

@@ -370,6 +370,11 @@ pub static SETTINGS: &[Setting] = &[
     ),
     switch!("aws_exact.placeholders", aws_placeholders),
     switch!("aws_exact.complexity", aws_complexity),
+    switch!("aws_exact.quotas", aws_quotas),
+    switch!(
+        "aws_exact.queue_deleted_recently",
+        aws_queue_deleted_recently
+    ),
 ];
 
 fn not_empty(text: &str) -> Result<(), String> {

@@ -37,6 +37,8 @@ kinds! {
     NoQueue = MODEL "QueueDoesNotExist" "AWS.SimpleQueueService.NonExistentQueue" 400,
     /// The name is taken by a queue that differs.
     NameExists = MODEL "QueueNameExists" "QueueAlreadyExists" 400,
+    /// The name was in use less than a minute ago.
+    QueueDeletedRecently = MODEL "QueueDeletedRecently" "AWS.SimpleQueueService.QueueDeletedRecently" 400,
     /// A value is bad.
     Value = FRAME "InvalidParameterValueException" "InvalidParameterValue" 400,
     /// A required member is absent.
@@ -211,6 +213,10 @@ impl From<Refusal> for Refused {
             Refusal::DeadLetterQueueDenies(policy) => redrive(
                 policy,
                 "The dead letter target does not allow this source queue.",
+            ),
+            Refusal::QueueDeletedRecently => Self::new(
+                Kind::QueueDeletedRecently,
+                "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
             ),
             Refusal::QueueFull => Self::new(Kind::OverLimit, "Queue is full."),
             Refusal::TooManyInFlight => Self::new(Kind::OverLimit, "Too many messages in flight."),
