@@ -371,20 +371,11 @@ impl Core {
         if !policy.contains(&arn) || (target.is_none() && !itself) {
             return Err(Refusal::NoDeadLetterQueue(policy.clone()));
         }
-        let allow = target.unwrap_or(queue).attributes.get("RedriveAllowPolicy");
-        let allow = allow.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         let own = self.state.home().queue_arn(queue.name.as_str());
-        let denied = allow.is_some_and(|allow| match allow["redrivePermission"].as_str() {
-            Some("denyAll") => true,
-            Some("byQueue") => !allow["sourceQueueArns"]
-                .as_array()
-                .is_some_and(|arns| arns.iter().any(|a| a == own.as_str())),
-            _ => false,
-        });
-        if denied {
-            Err(Refusal::DeadLetterQueueDenies(policy.clone()))
-        } else {
+        if allows_source(target.unwrap_or(queue), &own) {
             Ok(())
+        } else {
+            Err(Refusal::DeadLetterQueueDenies(policy.clone()))
         }
     }
 
@@ -431,6 +422,21 @@ impl Core {
             answer: Answer::Done,
             dismissed: Vec::new(),
         })
+    }
+}
+
+/// Whether a dead-letter queue's own policy lets it take messages of the queue of ARN `source`.
+pub(super) fn allows_source(queue: &Queue, source: &str) -> bool {
+    let Some(text) = queue.attributes.get("RedriveAllowPolicy") else {
+        return true;
+    };
+    let allow: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    match allow["redrivePermission"].as_str() {
+        Some("denyAll") => false,
+        Some("byQueue") => allow["sourceQueueArns"]
+            .as_array()
+            .is_some_and(|arns| arns.iter().any(|arn| arn == source)),
+        _ => true,
     }
 }
 
@@ -505,5 +511,32 @@ fn default_attribute(name: &str) -> &'static str {
         "SqsManagedSseEnabled" => "true",
         "KmsDataKeyReusePeriodSeconds" => "300",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_allows(policy: Option<&str>, expected: bool) {
+        let mut queue = Queue::new(QueueName::parse("dead").unwrap(), 0);
+        if let Some(policy) = policy {
+            let policy = ("RedriveAllowPolicy".into(), policy.into());
+            queue.attributes.extend([policy]);
+        }
+        assert_eq!(allows_source(&queue, "arn:a"), expected, "{policy:?}");
+    }
+
+    #[test]
+    fn a_dead_letter_queue_says_whose_messages_it_takes() {
+        check_allows(None, true);
+        check_allows(Some(r#"{"redrivePermission":"allowAll"}"#), true);
+        check_allows(Some(r#"{"redrivePermission":"denyAll"}"#), false);
+        let by_queue = |arn| {
+            format!(r#"{{"redrivePermission":"byQueue","sourceQueueArns":["arn:x","{arn}"]}}"#)
+        };
+        check_allows(Some(&by_queue("arn:a")), true);
+        check_allows(Some(&by_queue("arn:b")), false);
     }
 }

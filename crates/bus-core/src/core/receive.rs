@@ -280,7 +280,9 @@ impl Core {
         let queue = &self.state.queues[&number];
         let dead_letters = queue.redrive().and_then(|redrive| {
             let to = self.state.queue(&redrive.queue)?;
-            (!to.is_full()).then_some((to.number, redrive.receives_max))
+            let source = self.state.home().queue_arn(queue.document.name.as_str());
+            let takes = !to.is_full() && super::control::allows_source(&to.document, &source);
+            takes.then_some((to.number, redrive.receives_max))
         });
         let (mut taken, mut moved, mut expired) = (Vec::new(), Vec::new(), Vec::new());
         let mut bytes = 0;
