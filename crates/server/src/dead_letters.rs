@@ -109,6 +109,8 @@ pub struct Redriven {
 struct Found {
     key: Key,
     place: Place,
+    /// It was delivered to this queue, so it is no dead letter, also if its event lies in one.
+    delivery: bool,
     visible: bool,
 }
 
@@ -130,6 +132,7 @@ async fn page(bus: &Bus, queue: &str, after: Key) -> Result<Page, DeadLettersErr
                 .map(|(key, stored)| Found {
                     key: *key,
                     place: stored.place,
+                    delivery: stored.version != 0,
                     visible: stored.is_visible(now.running_ms),
                 })
                 .collect(),
@@ -172,8 +175,11 @@ pub async fn list(
                     stopped = Some(last);
                     break;
                 }
-                budget = budget.saturating_sub(u64::from(found.place.length));
                 last = found.key;
+                if found.delivery {
+                    continue;
+                }
+                budget = budget.saturating_sub(u64::from(found.place.length));
                 with_letter(&bus, found.place, |letter| {
                     listed.push(listed_of(&bus, &queue, &found, letter));
                 });
@@ -272,7 +278,7 @@ pub async fn redrive(
             let found = page
                 .found
                 .iter()
-                .filter(|f| f.visible && f.key.sequence <= end);
+                .filter(|f| f.visible && !f.delivery && f.key.sequence <= end);
             let mut without_event = 0;
             let mut letters = Vec::new();
             for found in found {

@@ -49,12 +49,19 @@ fn a_bad_pattern_is_told_with_place_and_advice() {
 /// A server with a data directory of its own.
 struct Running {
     server: Server,
-    _data: tempfile::TempDir,
+    data: Arc<tempfile::TempDir>,
 }
 
 impl Running {
     async fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
+        Self::start_with(
+            "busbar-dead-letters",
+            Arc::new(tempfile::tempdir().unwrap()),
+        )
+        .await
+    }
+
+    async fn start_with(default_dlq: &str, data: Arc<tempfile::TempDir>) -> Self {
         let config = Config {
             data: data.path().join("data"),
             rules: data.path().join("rules"),
@@ -62,11 +69,12 @@ impl Running {
             operator_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             disk_reserve_bytes: 4 << 20,
             disk_free_bytes_min: 0,
+            default_dlq: default_dlq.into(),
             ..Config::default()
         };
         Self {
             server: Server::start(config).await.unwrap(),
-            _data: data,
+            data,
         }
     }
 
@@ -551,5 +559,123 @@ async fn what_is_not_understood_is_refused() {
     let (status, text) = running.call(Method::GET, "/readyz", "").await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.as_str().unwrap().contains("rules/a.json:3"));
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_takes_what_is_asked_for_and_each_letter_once() {
+    let running = Running::start().await;
+    let (url, count) = receiver(&[400]).await;
+    running.webhook("to-hook", &url).await;
+    for id in ["a", "b", "c"] {
+        running.put(id, "{}").await;
+    }
+    let three = |list: &Value| list["dead_letters"].as_array().unwrap().len() == 3;
+    let list = running.until("/v1/dead-letters", three).await;
+    let ids: Vec<&str> = list["dead_letters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| l["message_id"].as_str().unwrap())
+        .collect();
+
+    let (_, page) = running
+        .call(Method::GET, "/v1/dead-letters?limit=2", "")
+        .await;
+    assert_eq!(page["dead_letters"].as_array().unwrap().len(), 2);
+    let next = format!(
+        "/v1/dead-letters?limit=2&cursor={}",
+        page["cursor"].as_str().unwrap()
+    );
+    let (_, page) = running.call(Method::GET, &next, "").await;
+    assert_eq!(page["dead_letters"][0]["message_id"], ids[2]);
+    assert_eq!(page["cursor"], Value::Null);
+
+    let redrive = "/v1/dead-letters/redrive";
+    let one = json!({ "MessageIds": [ids[1]] }).to_string();
+    let (_, redriven) = running.call(Method::POST, redrive, &one).await;
+    assert_eq!(redriven["redriven"], 1);
+    // It fails again and is a new letter: the old one is not there twice.
+    let again = |list: &Value| three(list) && list["dead_letters"][2]["message_id"] != ids[2];
+    let list = running.until("/v1/dead-letters", again).await;
+    assert_eq!(list["dead_letters"][1]["message_id"], ids[2]);
+    let event = format!(
+        "/v1/events/{}",
+        list["dead_letters"][2]["event_id"].as_str().unwrap()
+    );
+    let (_, trail) = running.call(Method::GET, &event, "").await;
+    let course = course(&trail);
+    assert_eq!(course["state"], "dead-lettered");
+    assert_eq!(course["attempts"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        course["dead_letter"]["message_id"],
+        list["dead_letters"][2]["message_id"]
+    );
+    assert_eq!(course["dead_letter"]["redriven"], false);
+
+    let (_, redriven) = running.call(Method::POST, redrive, r#"{"Max":2}"#).await;
+    assert_eq!(redriven["redriven"], 2);
+    running.until("/v1/dead-letters", three).await;
+    assert_eq!(count.load(Ordering::SeqCst), 6);
+    running
+        .control(Control::LoadFiles(Vec::new(), Vec::new()))
+        .await;
+    let (_, redriven) = running
+        .call(Method::POST, redrive, r#"{"Bus":"default"}"#)
+        .await;
+    assert_eq!(redriven["redriven"], 0);
+    assert_eq!(redriven["without_target"], 3);
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_without_a_dead_letter_queue_is_seen_to_expire_also_after_a_restart() {
+    let running = Running::start_with("", Arc::new(tempfile::tempdir().unwrap())).await;
+    let (url, _) = receiver(&[400]).await;
+    running.webhook("to-hook", &url).await;
+    running.put("e1", "{}").await;
+    let expired = |t: &Value| course(t)["state"] == "expired";
+    let before = running.until("/v1/events/e1", expired).await;
+    assert_eq!(course(&before)["attempts"][0]["outcome"], "refused");
+    let (status, _) = running.call(Method::GET, "/v1/dead-letters", "").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let data = Arc::clone(&running.data);
+    assert_eq!(running.server.stop().await, 0);
+
+    let running = Running::start_with("", data).await;
+    let (_, after) = running.call(Method::GET, "/v1/events/e1", "").await;
+    assert_eq!(before, after);
+    let (_, status) = running.call(Method::GET, "/v1/status", "").await;
+    assert_eq!(status["targets"][0]["expired"], 1);
+    assert_eq!(status["server"]["starts"], 2);
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_to_a_queue_that_is_not_there_is_a_dead_letter() {
+    let running = Running::start().await;
+    let home = &running.server.doors.bus.identity().home;
+    let arn = home.queue_arn("nowhere");
+    let target = Target::new(TargetId::parse("q").unwrap(), arn);
+    running.rule("to-queue", target).await;
+    running.put("e1", "{}").await;
+    let dead = |t: &Value| course(t)["state"] == "dead-lettered";
+    let trail = running.until("/v1/events/e1", dead).await;
+    assert_eq!(course(&trail)["dead_letter"]["code"], "NO_RESOURCE");
+
+    let queue = QueueName::parse("nowhere").unwrap();
+    running
+        .control(Control::CreateQueue(Queue::new(queue, 0)))
+        .await;
+    running
+        .call(Method::POST, "/v1/dead-letters/redrive", "{}")
+        .await;
+    let there = |t: &Value| course(t)["state"] == "in queue";
+    let trail = running.until("/v1/events/e1", there).await;
+    assert_eq!(course(&trail)["queue"], "nowhere");
+    let (_, list) = running
+        .call(Method::GET, "/v1/dead-letters?queue=nowhere", "")
+        .await;
+    assert_eq!(list, json!({"dead_letters":[]}));
     assert_eq!(running.server.stop().await, 0);
 }
