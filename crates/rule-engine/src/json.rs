@@ -455,36 +455,53 @@ impl<'t> Scanner<'t> {
 
 /// A value of a small text that is kept as a tree, with its bytes `start..end`.
 #[derive(Debug)]
-pub(crate) struct Node<'t> {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) kind: NodeKind<'t>,
+pub struct Node<'t> {
+    /// Its first byte.
+    pub start: usize,
+    /// The byte behind its last one.
+    pub end: usize,
+    /// What it is.
+    pub kind: NodeKind<'t>,
 }
 
+/// What a value is.
 #[derive(Debug)]
-pub(crate) enum NodeKind<'t> {
+pub enum NodeKind<'t> {
     /// Members in the order of the text, repeats included.
     Object(Vec<Member<'t>>),
+    /// Items in order.
     Array(Vec<Node<'t>>),
+    /// Text, with its escapes undone.
     String(Cow<'t, str>),
+    /// A number as it was written.
     Number(&'t str),
+    /// `true`
     True,
+    /// `false`
     False,
+    /// `null`
     Null,
 }
 
+/// A member of an object.
 #[derive(Debug)]
-pub(crate) struct Member<'t> {
-    pub(crate) name: Cow<'t, str>,
+pub struct Member<'t> {
+    /// Its name, with its escapes undone.
+    pub name: Cow<'t, str>,
     /// Bytes of the name, quotes included.
-    pub(crate) name_start: usize,
-    pub(crate) name_end: usize,
-    pub(crate) value: Node<'t>,
+    pub name_start: usize,
+    /// The byte behind the name.
+    pub name_end: usize,
+    /// Its value.
+    pub value: Node<'t>,
 }
 
 /// Builds the tree of a text at most `depth_max` deep. Without recursion; dropping the tree
 /// recurses, so `depth_max` must stay in the hundreds.
-pub(crate) fn parse(text: &str, depth_max: usize) -> Result<Node<'_>, JsonError> {
+///
+/// # Errors
+/// The first fault from the left.
+pub fn parse(text: &str, depth_max: usize) -> Result<Node<'_>, JsonError> {
     let mut scanner = Scanner::new(text.as_bytes(), depth_max);
     let mut open: Vec<Node<'_>> = Vec::new();
     // For each open object the name that waits for its value.

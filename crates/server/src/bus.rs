@@ -6,13 +6,12 @@
 //! channel is never full.
 
 use crate::clock::Clock;
-use crate::dispatcher::Dispatcher;
 use crate::router::{Router, Routing};
 use crate::shapers::Shapers;
 use crate::store::{Appender, Store, to_journal};
 use arc_swap::ArcSwap;
 use bus_core::core::{
-    Answer, Attempted, Core, Effect, Given, Handle, Input, RequestNumber, Settings,
+    Answer, Attempt, Attempted, Core, Effect, Given, Handle, Input, RequestNumber, Settings,
 };
 use bus_core::name::{Home, QueueName};
 use bus_core::record::Place;
@@ -94,6 +93,14 @@ struct Inner {
 #[error("storage did not confirm")]
 pub struct Unavailable;
 
+/// Who makes the attempts that the core hands out. Filled in by the room above.
+pub trait Dispatch: Send {
+    /// Makes an attempt and tells [`Bus::attempted`] of it later. Does not wait.
+    fn dispatch(&self, attempt: Box<Attempt>);
+    /// Attempts that have not ended.
+    fn under_way(&self) -> usize;
+}
+
 /// What the operator may set of the running bus.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -119,7 +126,7 @@ impl Bus {
     pub fn start(
         store: Store,
         options: Options,
-        dispatcher: impl FnOnce(&Bus) -> Dispatcher,
+        dispatcher: impl FnOnce(&Bus) -> Box<dyn Dispatch>,
     ) -> Result<(Self, std::thread::JoinHandle<i32>), Unavailable> {
         let Store {
             journal,
@@ -418,7 +425,7 @@ struct Owner {
     ordinary: Receiver<Message>,
     urgent: Receiver<Message>,
     disks: Disks,
-    dispatcher: Dispatcher,
+    dispatcher: Box<dyn Dispatch>,
     router: Router,
     routing: Arc<ArcSwap<(u64, Arc<Routing>)>>,
     answers: HashMap<RequestNumber, oneshot::Sender<Answer>>,

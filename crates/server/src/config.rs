@@ -1,4 +1,6 @@
-//! What the operator sets.
+//! What the operator sets. Where it is set: [`layers`].
+
+pub mod layers;
 
 use bus_core::name::Home;
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 //! Read the event, shape it, send it: webhooks in a task each, log lines in batches on a thread of their own
 //! so that a batch shares one sync. When and how often is not decided here but in `bus_core::core`.
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Dispatch};
 use bus_core::core::{Attempt, Attempted};
 use bus_core::document::{Kind, Webhook as Document};
 use bus_core::envelope::format_millis;
@@ -58,15 +58,14 @@ impl Dispatcher {
             under_way,
         }
     }
+}
 
-    /// Attempts that have not ended.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
+impl Dispatch for Dispatcher {
+    fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// Makes an attempt. Does not wait.
-    pub fn dispatch(&self, attempt: Box<Attempt>) {
+    fn dispatch(&self, attempt: Box<Attempt>) {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         if matches!(attempt.version.kind, Kind::Log(_)) && attempt.give_up.is_none() {
             self.lines

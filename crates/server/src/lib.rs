@@ -1,21 +1,23 @@
 //! Everything that opens a port or a file, keeps time, and wires the bus together.
 //!
-//! Rooms from ground floor to top; a room uses only rooms listed before it.
+//! Rooms from ground floor to top; a room uses only rooms listed before it (`tests/floors.rs` looks).
 
-pub mod bench;
-pub mod bus;
 pub mod clock;
+pub mod diagnostic;
 pub mod config;
-pub mod dead_letters;
-pub mod dispatcher;
-pub mod http;
-pub mod intake;
-pub mod metrics;
-pub mod router;
-pub mod rule_files;
-pub mod serve;
 pub mod shapers;
-pub mod status;
 pub mod store;
-pub mod tail;
+pub mod router;
+pub mod bus;
+pub mod dispatcher;
+pub mod rule_files;
+pub mod status;
+pub mod metrics;
+pub mod intake;
 pub mod trail;
+pub mod tail;
+pub mod dead_letters;
+pub mod http;
+pub mod serve;
+pub mod bench;
+pub mod cli;

@@ -2,10 +2,12 @@
 
 use crate::bus::{Bus, Options, Unavailable, queue_setting};
 use crate::config::Config;
+use crate::diagnostic::Diagnostic;
 use crate::dispatcher::Dispatcher;
 use crate::http::Doors;
 use crate::http::connection::{Port, serve as serve_port};
 use crate::metrics::Metrics;
+use crate::rule_files::{self, keeper::Keeper};
 use crate::store::{self, StoreError};
 use bus_core::core::Settings;
 use std::net::SocketAddr;
@@ -29,6 +31,9 @@ pub enum ServeError {
     /// A setting makes no sense.
     #[error("{0}")]
     Config(String),
+    /// The rule files have faults, and no earlier good set is there to run on.
+    #[error("the rule files cannot be loaded, and no earlier good set is in the journal")]
+    Rules(Vec<Diagnostic>),
     /// A port could not be opened.
     #[error("cannot listen on {address}")]
     Listen {
@@ -47,7 +52,7 @@ impl ServeError {
         match self {
             Self::Store(error) => error.exit_code(),
             Self::Unavailable(_) => 70,
-            Self::Config(_) => 78,
+            Self::Config(_) | Self::Rules(_) => 78,
             Self::Listen { .. } => 71,
         }
     }
@@ -62,7 +67,7 @@ pub struct Server {
     /// What the doors share.
     pub doors: Doors,
     stop: watch::Sender<bool>,
-    ports: Vec<tokio::task::JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     core: std::thread::JoinHandle<i32>,
 }
 
@@ -123,7 +128,7 @@ impl Server {
         let for_dispatcher = Arc::clone(&client);
         let (bus, core) = tokio::task::spawn_blocking(move || {
             Bus::start(store, options, |bus| {
-                Dispatcher::start(bus, for_dispatcher, logs, runtime)
+                Box::new(Dispatcher::start(bus, for_dispatcher, logs, runtime))
             })
         })
         .await
@@ -136,7 +141,21 @@ impl Server {
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);
-        let ports = vec![
+        let context = rule_files::Context {
+            home: doors.config.home.clone(),
+            egress: doors.client.egress().clone(),
+            complexity: doors.config.aws_complexity,
+            placeholders: doors.config.aws_placeholders,
+        };
+        let (rules_dir, status) = (doors.config.rules.clone(), Arc::clone(&doors.files));
+        let mut keeper = Keeper::new(doors.bus.clone(), rules_dir, context, status);
+        if let Err(faults) = keeper.start().await {
+            doors.bus.stop().await;
+            let _ = tokio::task::spawn_blocking(move || core.join()).await;
+            return Err(ServeError::Rules(faults));
+        }
+        let tasks = vec![
+            tokio::spawn(keeper.watch(stopped.clone())),
             tokio::spawn(serve_port(
                 api_listener,
                 Port::Api,
@@ -155,7 +174,7 @@ impl Server {
             operator,
             doors,
             stop,
-            ports,
+            tasks,
             core,
         })
     }
@@ -172,8 +191,8 @@ impl Server {
             let _ = self.stop.send(true);
             self.doors.bus.stop().await;
         }
-        for port in &self.ports {
-            port.abort();
+        for task in &self.tasks {
+            task.abort();
         }
         // A core that panicked has failed as a disk does (F35).
         tokio::task::spawn_blocking(move || self.core.join().unwrap_or(70))

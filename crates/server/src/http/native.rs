@@ -474,7 +474,7 @@ async fn redrive(doors: &Doors, request: &Request) -> Result<Response, NativeErr
 }
 
 /// Byte offset of a line and column as `serde_json` counts them, from 1.
-fn offset(body: &[u8], line: usize, column: usize) -> usize {
+pub(super) fn offset(body: &[u8], line: usize, column: usize) -> usize {
     let before = body
         .split_inclusive(|b| *b == b'\n')
         .take(line.saturating_sub(1));

@@ -210,7 +210,10 @@ impl Display for Longest {
 
 fn cut(mut text: String) -> String {
     if LIST_BYTES_MAX < text.len() {
-        text.truncate(text.floor_char_boundary(LIST_BYTES_MAX));
+        let end = (0..=LIST_BYTES_MAX)
+            .rev()
+            .find(|at| text.is_char_boundary(*at));
+        text.truncate(end.expect("0 is a boundary"));
         text.push('…');
     }
     text

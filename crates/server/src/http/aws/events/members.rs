@@ -86,12 +86,18 @@ impl<'b> Object<'b> {
             let (body, members) = ("", Vec::new());
             return Ok(Self { body, members });
         }
-        validate(body, &LIMITS).map_err(|error| {
-            let (line, column) = line_column(body, error.offset);
-            Fault::serialization(format!("{} at line {line} column {column}", error.kind))
-        })?;
+        check(body, body)?;
         let body = std::str::from_utf8(body).map_err(|e| Fault::serialization(e.to_string()))?;
         Self::read(body, body)
+    }
+
+    /// Reads an object that is a part of `body`, which itself was not checked.
+    ///
+    /// # Errors
+    /// `SerializationException`.
+    pub fn of_part(body: &'b str, part: &'b str) -> Result<Self, Fault> {
+        check(body.as_bytes(), part.as_bytes())?;
+        Self::read(body, part)
     }
 
     fn read(body: &'b str, text: &'b str) -> Result<Self, Fault> {
@@ -185,6 +191,16 @@ impl<'b> Object<'b> {
         Ok(items.map(|items| items.into_iter().map(|text| text.0).collect()))
     }
 
+    /// The JSON texts of a list's strings.
+    ///
+    /// # Errors
+    /// `SerializationException` if it is no list of strings.
+    pub fn raw_texts(&self, name: &str) -> Result<Option<Vec<&'b str>>, Fault> {
+        self.texts(name)?;
+        let items: Option<Vec<&'b RawValue>> = self.typed(name, "a list of strings")?;
+        Ok(items.map(|items| items.into_iter().map(RawValue::get).collect()))
+    }
+
     /// Any object, as it is.
     ///
     /// # Errors
@@ -195,9 +211,22 @@ impl<'b> Object<'b> {
     }
 }
 
+/// Checks that `part` of `body` is one object within the bounds of JSON.
+fn check(body: &[u8], part: &[u8]) -> Result<(), Fault> {
+    validate(part, &LIMITS).map_err(|error| {
+        let (line, column) = line_column(body, offset(body, part) + error.offset);
+        Fault::serialization(format!("{} at line {line} column {column}", error.kind))
+    })
+}
+
+/// Where `part` begins in `body`.
+fn offset(body: &[u8], part: &[u8]) -> usize {
+    (part.as_ptr() as usize).wrapping_sub(body.as_ptr() as usize)
+}
+
 /// A fault at `text`, which is a part of `body`.
 fn fault(body: &str, text: &str, what: &str) -> Fault {
-    let offset = (text.as_ptr() as usize).wrapping_sub(body.as_ptr() as usize);
+    let offset = offset(body.as_bytes(), text.as_bytes());
     let (line, column) = line_column(body.as_bytes(), offset);
     Fault::serialization(format!("{what}: line {line} column {column}"))
 }

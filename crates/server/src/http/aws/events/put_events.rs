@@ -120,7 +120,7 @@ pub(in crate::http) fn words(failed: &Failed) -> (&'static str, Cow<'static, str
             let text = format!("Event bus {} does not exist.", failed.about);
             return ("ResourceNotFoundException", text.into());
         }
-        F::Malformed => return ("InvalidArgument", failed.about.clone().into()),
+        F::Malformed => return ("ValidationException", failed.about.clone().into()),
     };
     (code, text.into())
 }
@@ -388,14 +388,14 @@ mod tests {
         );
         refused(
             r#"{"Entries":[{"Source":1}]}"#,
-            "expected a string at line 1 column 22",
+            "expected a string at line 1 column 23",
         );
         refused(r#"{"Entries":["x"]}"#, "expected an entry");
         refused(
             r#"{"Entries":[{"Time":"yesterday"}]}"#,
             "Time is no timestamp",
         );
-        refused(r#"{"Entries":[{"Source":"\ud800"}]}"#, "surrogate");
+        refused(r#"{"Entries":[{"Source":"\ud800"}]}"#, "hex escape");
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(1001), "]".repeat(1001));
         refused(&deep, "nested deeper than 1000 levels");
     }

@@ -305,17 +305,17 @@ async fn set_state(doors: &Doors, call: &Object<'_>, state: RuleState) -> Result
 }
 
 /// Tags of a call: checked, and not kept before tags are built.
-pub(super) struct Tags<'b>(Vec<(Option<Cow<'b, str>>, Option<Cow<'b, str>>)>);
+pub(super) struct Tags<'b>(Vec<[Option<Cow<'b, str>>; 2]>);
 
 impl<'b> Tags<'b> {
     pub(super) fn of(call: &Object<'b>) -> Result<Self, Fault> {
         let tags = call.objects("Tags")?.unwrap_or_default();
-        let read = |tag: &Object<'b>| Ok((tag.text("Key")?, tag.text("Value")?));
+        let read = |tag: &Object<'b>| Ok([tag.text("Key")?, tag.text("Value")?]);
         Ok(Self(tags.iter().map(read).collect::<Result<_, Fault>>()?))
     }
 
     pub(super) fn check(&self, constraints: &mut Constraints) {
-        for (n, (key, value)) in (1..).zip(&self.0) {
+        for (n, [key, value]) in (1..).zip(&self.0) {
             let path = format_args!("tags.{n}.member.key");
             constraints.required_text(path, key.as_deref(), &Text::of(1, 128));
             let path = format_args!("tags.{n}.member.value");
@@ -327,7 +327,7 @@ impl<'b> Tags<'b> {
         let mut keys: Vec<&str> = self
             .0
             .iter()
-            .filter_map(|(key, _)| key.as_deref())
+            .filter_map(|[key, _]| key.as_deref())
             .collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {

@@ -1,0 +1,167 @@
+//! `busbar rules check`: what the server would say of rule files, without a server.
+
+use super::config::Settings;
+use super::{Failure, NO, Outcome, USAGE, colours};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::rule_files::{self, Context, LoadError, Loaded};
+use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
+use targets::egress::{Egress, EgressSettings};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Check rule files as `serve` would, and point at every fault.
+    Check(Check),
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// A directory of rule files, or files [default: the directory of the settings, ./rules].
+    #[arg(value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+    /// File of settings [default: ./busbar.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Account of our ARNs.
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+    /// Region of our ARNs.
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// A host or a range of addresses that webhooks may reach; may be repeated.
+    #[arg(long, value_name = "CIDR|HOST")]
+    egress_allow: Vec<String>,
+}
+
+impl Command {
+    pub fn run(self, json: bool) -> Outcome {
+        let Self::Check(check) = self;
+        check.run(json)
+    }
+}
+
+impl Check {
+    fn run(self, json: bool) -> Outcome {
+        let settings = Settings {
+            config: self.config,
+            account: self.account,
+            region: self.region,
+            egress_allow: self.egress_allow,
+            ..Settings::default()
+        };
+        let config = settings.load_or_fail(USAGE, json)?.config;
+        let egress = Egress::new(&EgressSettings {
+            allow: config.egress_allow.clone(),
+            loopback_allowed: config.listen.ip().is_loopback(),
+            http_allowed: false,
+            own: vec![config.listen, config.operator_listen],
+        })
+        .map_err(|e| Failure::usage(format!("egress.allow: {e}")))?;
+        let context = Context {
+            home: config.home.clone(),
+            egress,
+            complexity: config.aws_complexity,
+            placeholders: config.aws_placeholders,
+        };
+        let mut paths = self.paths;
+        if paths.is_empty() {
+            paths.push(config.rules);
+        }
+        match load(&paths, &context) {
+            Ok(loaded) => {
+                show(&loaded.warnings, json);
+                let targets: usize = loaded.rules.iter().map(|rule| rule.targets.len()).sum();
+                if json {
+                    println!(
+                        "{}",
+                        serde_json::json!({
+                            "ok": true, "files": loaded.files, "rules": loaded.rules.len(), "targets": targets,
+                            "queues": loaded.queues,
+                            "diagnostics": loaded.warnings.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
+                        })
+                    );
+                } else {
+                    println!(
+                        "{} in {}, {}: good{}",
+                        count(loaded.rules.len(), "rule"),
+                        count(loaded.files, "file"),
+                        count(targets, "target"),
+                        match loaded.warnings.len() {
+                            0 => String::new(),
+                            n => format!(", {}", count(n, "warning")),
+                        }
+                    );
+                }
+                Ok(0)
+            }
+            Err(faults) => {
+                show(&faults, json);
+                if json {
+                    println!(
+                        "{}",
+                        serde_json::json!({
+                            "ok": false,
+                            "diagnostics": faults.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
+                        })
+                    );
+                } else {
+                    let errors = faults
+                        .iter()
+                        .filter(|f| f.severity == Severity::Error)
+                        .count();
+                    eprintln!(
+                        "{}: a server would keep its last good set",
+                        count(errors, "fault")
+                    );
+                }
+                Ok(NO)
+            }
+        }
+    }
+}
+
+fn load(paths: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut files = Vec::new();
+    let mut warnings = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let (found, warned) = rule_files::find(path).map_err(|error| match error {
+                LoadError::Missing(dir) => vec![missing(&dir)],
+                LoadError::Faults(faults) => faults,
+            })?;
+            files.extend(found);
+            warnings.extend(warned);
+        } else if path.exists() {
+            files.push(path.clone());
+        } else {
+            return Err(vec![missing(path)]);
+        }
+    }
+    let mut loaded = rule_files::load_files(&files, context)?;
+    loaded.warnings.splice(0..0, warnings);
+    Ok(loaded)
+}
+
+fn missing(path: &Path) -> Diagnostic {
+    Diagnostic {
+        code: "files::missing",
+        severity: Severity::Error,
+        file: path.display().to_string(),
+        text: "".into(),
+        span: 0..0,
+        message: "there is no such file or directory".into(),
+        help: None,
+    }
+}
+
+fn show(diagnostics: &[Diagnostic], json: bool) {
+    if !json {
+        for diagnostic in diagnostics {
+            eprint!("{}", diagnostic.report(colours(&std::io::stderr())));
+        }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

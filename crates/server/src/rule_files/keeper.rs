@@ -1,0 +1,267 @@
+//! Keeps the rules in force what the files say.
+//!
+//! Looks at names, sizes and times of the directory ten times a second, and loads when nothing has moved for
+//! 300 ms: editors write, rename, delete and create in their own orders, and a checkout of a branch takes a
+//! while. Notification by the system would say it sooner, but differs between systems and says nothing on
+//! network file systems and many container mounts; a listing is right everywhere.
+//!
+//! On any fault the last good set stays in force, in memory and in the journal.
+
+use super::{Context, LoadError, Loaded, Status};
+use crate::bus::{Bus, Unavailable};
+use crate::diagnostic::Diagnostic;
+use arc_swap::ArcSwap;
+use bus_core::core::{Answer, Control, Input, Refusal};
+use bus_core::document::Origin;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks without a change before the files are loaded.
+const QUIET_LOOKS: u32 = 3;
+/// Looks before a set is offered again that only the state refused: the bus it names may be made meanwhile.
+const AGAIN_LOOKS: u32 = 20;
+
+/// What a listing tells of a file; another file, another content.
+type Mark = (u64, Option<SystemTime>, u64);
+type Listing = BTreeMap<PathBuf, Mark>;
+
+/// Why the files are not in force.
+enum Fault {
+    /// There is no directory.
+    Missing(PathBuf),
+    /// The files themselves.
+    Files(Vec<Diagnostic>),
+    /// The state says no, or the journal has no room: the same files may be taken later.
+    State(Vec<Diagnostic>, String),
+}
+
+/// The owner of the rule files.
+pub struct Keeper {
+    bus: Bus,
+    dir: PathBuf,
+    context: Context,
+    status: Arc<ArcSwap<Status>>,
+    seen: Listing,
+    again: bool,
+}
+
+impl Keeper {
+    /// For the files of `dir`.
+    #[must_use]
+    pub fn new(bus: Bus, dir: PathBuf, context: Context, status: Arc<ArcSwap<Status>>) -> Self {
+        Self {
+            bus,
+            dir,
+            context,
+            status,
+            seen: Listing::new(),
+            again: false,
+        }
+    }
+
+    /// Loads the files before the server is ready.
+    ///
+    /// # Errors
+    /// The faults of the files, if no earlier good set is in the journal to run on.
+    pub async fn start(&mut self) -> Result<(), Vec<Diagnostic>> {
+        let kept = self.rules_of_files().await.unwrap_or(0);
+        self.status.store(Arc::new(Status {
+            rules: kept,
+            ..Status::default()
+        }));
+        self.seen = listing(&self.dir);
+        match self.load().await {
+            Err(Fault::Missing(dir)) if kept == 0 => {
+                tracing::info!(dir = %dir.display(), "there is no directory of rule files; serving without");
+                Ok(())
+            }
+            Err(Fault::Files(faults)) if kept == 0 => Err(faults),
+            Err(Fault::State(faults, _)) if kept == 0 && !faults.is_empty() => Err(faults),
+            Err(fault) => {
+                self.tell(fault);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Looks at the files until told to stop.
+    pub async fn watch(mut self, mut stopped: watch::Receiver<bool>) {
+        let mut changed = false;
+        let mut quiet = 0;
+        loop {
+            tokio::select! {
+                _ = stopped.changed() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let dir = self.dir.clone();
+            let Ok(now) = tokio::task::spawn_blocking(move || listing(&dir)).await else {
+                return;
+            };
+            if now == self.seen {
+                quiet += 1;
+            } else {
+                self.seen = now;
+                changed = true;
+                quiet = 0;
+            }
+            let due = (changed && QUIET_LOOKS <= quiet) || (self.again && AGAIN_LOOKS <= quiet);
+            if due {
+                changed = false;
+                quiet = 0;
+                if let Err(fault) = self.load().await {
+                    self.tell(fault);
+                }
+            }
+        }
+    }
+
+    async fn rules_of_files(&self) -> Result<usize, Unavailable> {
+        self.bus
+            .look(|core, _| {
+                let state = core.state();
+                let buses = state.buses().keys();
+                buses
+                    .filter_map(|bus| state.rules(bus.as_str()))
+                    .flat_map(BTreeMap::values)
+                    .filter(|rule| rule.origin != Origin::Api)
+                    .count()
+            })
+            .await
+    }
+
+    async fn load(&mut self) -> Result<(), Fault> {
+        self.again = false;
+        let (dir, context) = (self.dir.clone(), self.context.clone());
+        let loaded = tokio::task::spawn_blocking(move || super::load(&dir, &context))
+            .await
+            .expect("reading rule files does not panic")
+            .map_err(|error| match error {
+                LoadError::Missing(dir) => Fault::Missing(dir),
+                LoadError::Faults(faults) => Fault::Files(faults),
+            })?;
+        for warning in &loaded.warnings {
+            tracing::warn!(code = warning.code, "{}", warning.line());
+        }
+        let (rules, queues) = (loaded.rules.clone(), loaded.queues.clone());
+        let answer = self
+            .bus
+            .ask(move |request| Input::Control {
+                request,
+                control: Control::LoadFiles(rules, queues),
+            })
+            .await;
+        match answer {
+            Ok(Answer::Done) => {
+                tracing::info!(
+                    files = loaded.files,
+                    rules = loaded.rules.len(),
+                    dir = %self.dir.display(),
+                    "rule files are in force"
+                );
+                self.status.store(Arc::new(Status {
+                    files: loaded.files,
+                    rules: loaded.rules.len(),
+                    loaded_ms: self.bus.now().wall_ms,
+                    fault: None,
+                }));
+                Ok(())
+            }
+            Ok(Answer::Refused(refusal)) => {
+                self.again = true;
+                let text = refusal.to_string();
+                Err(Fault::State(explain(&refusal, &loaded), text))
+            }
+            Ok(_) | Err(Unavailable) => {
+                self.again = true;
+                let text = "the journal does not take the change".into();
+                Err(Fault::State(Vec::new(), text))
+            }
+        }
+    }
+
+    /// Says that the last good set stays, once for each fault.
+    fn tell(&self, fault: Fault) {
+        let (text, faults) = match fault {
+            Fault::Missing(dir) => {
+                let text = format!("the directory {} is gone", dir.display());
+                (text, Vec::new())
+            }
+            Fault::Files(faults) => (lines(&faults), faults),
+            Fault::State(faults, text) if faults.is_empty() => (text, faults),
+            Fault::State(faults, _) => (lines(&faults), faults),
+        };
+        let status = self.status.load();
+        if status.fault.as_ref() == Some(&text) {
+            return;
+        }
+        let reports: String = faults.iter().map(|fault| fault.report(false)).collect();
+        tracing::error!(
+            rules = status.rules,
+            at = text,
+            "the rule files as they are now are not in force, the last good set is\n{reports}"
+        );
+        self.status.store(Arc::new(Status {
+            fault: Some(text),
+            ..Status::clone(&status)
+        }));
+    }
+}
+
+fn lines(faults: &[Diagnostic]) -> String {
+    let lines: Vec<String> = faults.iter().map(Diagnostic::line).collect();
+    lines.join("; ")
+}
+
+/// What the state refused, at its place in the files.
+fn explain(refusal: &Refusal, loaded: &Loaded) -> Vec<Diagnostic> {
+    let rules = loaded.rules.iter().zip(&loaded.written);
+    match refusal {
+        Refusal::NoBus(name) => rules
+            .filter(|(rule, _)| rule.bus.as_str() == name)
+            .map(|(_, written)| {
+                written.bus_fault(
+                    format!("Event bus {name} does not exist."),
+                    Some(format!(
+                        "make it first, with CreateEventBus and the name {name}"
+                    )),
+                )
+            })
+            .collect(),
+        Refusal::RuleOfApi { rule, bus, .. } => rules
+            .filter(|(r, _)| r.name.as_str() == rule && r.bus.as_str() == bus)
+            .map(|(_, written)| {
+                written.fault(
+                    format!("rule `{rule}` on bus `{bus}` exists already, made by the API"),
+                    Some("delete it there, or rename this one".into()),
+                )
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What a look sees. What cannot be read is left out here and told by the load.
+fn listing(dir: &Path) -> Listing {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut listing = Listing::new();
+    let mut add = |path: PathBuf| {
+        let mark = match std::fs::metadata(&path) {
+            Ok(data) => (data.len(), data.modified().ok(), data.ino()),
+            Err(_) => (0, None, 0),
+        };
+        listing.insert(path, mark);
+    };
+    match super::find(dir) {
+        Ok((files, _)) => files.into_iter().for_each(&mut add),
+        // Missing and unreadable differ from each other and from empty.
+        Err(LoadError::Missing(dir)) => add(dir.join("missing")),
+        Err(LoadError::Faults(_)) => add(dir.join("unreadable")),
+    }
+    listing
+}
