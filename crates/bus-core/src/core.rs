@@ -271,7 +271,8 @@ pub enum Effect {
     Answer(RequestNumber, Answer),
     /// Make an attempt and tell its outcome.
     Attempt(Box<Attempt>),
-    /// Publish a rule set in which these rules are as the state has them. Comes before the answer.
+    /// Publish a rule set in which the buses and these rules are as the state has them. Comes before the
+    /// answer.
     Rules(Vec<RuleKey>),
     /// Tell the operator that a delivery ended with no dead letter (I5).
     Expired {
@@ -622,7 +623,8 @@ impl Core {
 
     fn after_change(&mut self) {
         let changed = std::mem::take(&mut self.state.changed_rules);
-        if !changed.is_empty() {
+        let buses = std::mem::take(&mut self.state.changed_buses);
+        if buses || !changed.is_empty() {
             self.hold(self.appended, Effect::Rules(changed));
         }
     }

@@ -114,6 +114,8 @@ pub struct State {
     pub expired: u64,
     pub(crate) live: bool,
     pub(crate) changed_rules: Vec<RuleKey>,
+    /// A bus came or went: what routes events must know, though none of its rules has changed.
+    pub(crate) changed_buses: bool,
     /// Queues and backlogs that got something with a record, oldest first: the core looks at them when
     /// that record is durable.
     pub(crate) arrivals: VecDeque<(u64, Arrival)>,
@@ -156,6 +158,7 @@ impl State {
             expired: 0,
             live: false,
             changed_rules: Vec::new(),
+            changed_buses: false,
             arrivals: VecDeque::new(),
         };
         state.put_bus(default_bus(now.wall_ms));
@@ -379,6 +382,7 @@ impl State {
         self.staged.clear();
         self.arrivals.clear();
         self.changed_rules.clear();
+        self.changed_buses = false;
         let turn = |wall: u64, furthest: u64| {
             now.running_ms
                 + wall
@@ -645,8 +649,12 @@ impl State {
 
     fn change(&mut self, now: Now, change: Change) {
         match change {
-            Change::PutBus(bus) => self.put_bus(bus),
+            Change::PutBus(bus) => {
+                self.changed_buses = true;
+                self.put_bus(bus);
+            }
             Change::DeleteBus(name) => {
+                self.changed_buses = true;
                 self.buses.remove(&name);
                 let rules: Vec<RuleName> = self
                     .rules

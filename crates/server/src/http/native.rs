@@ -34,6 +34,11 @@ pub async fn answer(doors: &Doors, request: Request) -> Response {
     let Some(path) = request.path.strip_prefix("/v1/") else {
         return NativeError::unknown_path(&request.path).answer(id);
     };
+    if request.method != Method::GET && is_foreign(&request) {
+        let message = "a page of another origin may not change anything here";
+        let error = NativeError::new(StatusCode::FORBIDDEN, "AccessDeniedException", message);
+        return error.answer(id);
+    }
     let path = path.to_owned();
     let segments: Vec<&str> = path.split('/').collect();
     let get = matches!(request.method, Method::GET | Method::HEAD);
@@ -247,6 +252,39 @@ impl From<&PatternError> for NativeError {
     }
 }
 
+/// Whether a browser sends this for a page that is not ours: no key protects a server on loopback from the
+/// pages that its own user looks at.
+fn is_foreign(request: &Request) -> bool {
+    let Some(origin) = request.header("origin") else {
+        return false;
+    };
+    let host = origin.split_once("://").map(|(_, host)| host);
+    host.is_none() || host != request.header("host")
+}
+
+/// Refuses a body that says it is something else than JSON.
+fn check_json(request: &Request) -> Result<(), NativeError> {
+    let Some(media) = request.header("content-type") else {
+        return Ok(());
+    };
+    let media = media.split(';').next().unwrap_or("").trim();
+    let known = [
+        JSON,
+        "application/x-amz-json-1.0",
+        "application/x-amz-json-1.1",
+    ];
+    if known.iter().any(|k| media.eq_ignore_ascii_case(k)) {
+        return Ok(());
+    }
+    let message = format!("the body is said to be `{media}`");
+    Err(NativeError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "UnsupportedMediaTypeException",
+        &message,
+    )
+    .hint("send `Content-Type: application/json`"))
+}
+
 fn json_response(status: StatusCode, value: &impl Serialize) -> Response {
     let text = serde_json::to_vec(value).expect("plain values");
     response(status, JSON, text)
@@ -409,6 +447,7 @@ struct RedriveCall {
 
 async fn redrive(doors: &Doors, request: &Request) -> Result<Response, NativeError> {
     query(request, &[])?;
+    check_json(request)?;
     let call: RedriveCall = match &request.body[..] {
         [] => RedriveCall::default(),
         body => serde_json::from_slice(body).map_err(|error| {
@@ -446,7 +485,7 @@ async fn redrive(doors: &Doors, request: &Request) -> Result<Response, NativeErr
 }
 
 /// Byte offset of a line and column as `serde_json` counts them, from 1.
-fn offset(body: &[u8], line: usize, column: usize) -> usize {
+pub(super) fn offset(body: &[u8], line: usize, column: usize) -> usize {
     let before = body
         .split_inclusive(|b| *b == b'\n')
         .take(line.saturating_sub(1));

@@ -9,7 +9,7 @@
 use super::aws::events::members::Object;
 use super::aws::events::put_events::{access_key, intake, words};
 use super::connection::response;
-use super::native::NativeError;
+use super::native::{NativeError, offset};
 use super::{Doors, Request, Response};
 use crate::intake::{
     self, Call, Entry, FORWARDED_NAMES, Failed, Fault, Forwarded, Intake, Refused, Repeat, Stamp,
@@ -171,7 +171,7 @@ fn idempotency_key(request: &Request) -> Result<Option<&str>, NativeError> {
 fn elements(body: &str) -> Result<Vec<&str>, NativeError> {
     let not_json = |error: serde_json::Error| {
         serialization(&format!("the body is not JSON: {error}")).at(offset(
-            body,
+            body.as_bytes(),
             error.line(),
             error.column(),
         ))
@@ -191,13 +191,6 @@ fn elements(body: &str) -> Result<Vec<&str>, NativeError> {
             "more than {NATIVE_ENTRIES_MAX} events in one call"
         ))),
     }
-}
-
-/// The byte that a line and a column (in bytes, from 1) stand for.
-fn offset(body: &str, line: usize, column: usize) -> usize {
-    let lines = body.split_inclusive('\n').take(line.saturating_sub(1));
-    let before: usize = lines.map(str::len).sum();
-    (before + column.saturating_sub(1)).min(body.len())
 }
 
 fn malformed(about: impl Into<String>) -> Failed {

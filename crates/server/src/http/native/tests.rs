@@ -29,6 +29,40 @@ fn a_path_is_decoded_or_not_understood() {
 }
 
 #[test]
+fn a_page_of_another_origin_is_foreign() {
+    let request = |origin: Option<&str>| {
+        let mut headers = ::http::HeaderMap::new();
+        headers.insert("host", "127.0.0.1:4101".parse().unwrap());
+        if let Some(origin) = origin {
+            headers.insert("origin", origin.parse().unwrap());
+        }
+        Request {
+            method: Method::POST,
+            path: "/v1/dead-letters/redrive".into(),
+            query: String::new(),
+            headers,
+            body: "{}".into(),
+            peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+            id: uuid::Uuid::nil(),
+        }
+    };
+    assert!(!is_foreign(&request(None)));
+    assert!(!is_foreign(&request(Some("http://127.0.0.1:4101"))));
+    assert!(is_foreign(&request(Some("http://evil.example"))));
+    assert!(is_foreign(&request(Some("null"))));
+    let mut form = request(None);
+    assert!(check_json(&form).is_ok());
+    form.headers
+        .insert("content-type", "text/plain".parse().unwrap());
+    assert!(check_json(&form).is_err());
+    form.headers.insert(
+        "content-type",
+        "application/json; charset=utf-8".parse().unwrap(),
+    );
+    assert!(check_json(&form).is_ok());
+}
+
+#[test]
 fn the_place_of_a_fault_is_a_byte_offset() {
     assert_eq!(offset(b"{\n  \"a\": x}", 2, 8), 9);
     assert_eq!(offset(b"{", 1, 1), 0);

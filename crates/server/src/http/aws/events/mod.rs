@@ -374,48 +374,4 @@ fn no_rule(rule: &str, bus: &str) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(operation: &str, code: &str, message: &str) {
-        let fault = not_offered(operation);
-        assert_eq!((fault.code, fault.message.as_str()), (code, message));
-    }
-
-    #[test]
-    fn what_is_not_offered_says_why() {
-        check(
-            "CreateArchive",
-            "OperationDisabledException",
-            "CreateArchive comes with a later version.",
-        );
-        check(
-            "CreateEndpoint",
-            "OperationDisabledException",
-            "CreateEndpoint is not available on Busbar: global endpoints need two AWS regions and Route 53.",
-        );
-        check(
-            "Nope",
-            "UnknownOperationException",
-            "Unknown operation Nope.",
-        );
-    }
-
-    #[test]
-    fn force_is_hinted_at_where_it_was_not_given() {
-        let managed = || {
-            refused(Refusal::Managed {
-                rule: "r".into(),
-                file: "rules/f.json".into(),
-            })
-        };
-        let text = "r is a managed rule. It comes from rules/f.json; change it there.";
-        assert_eq!(managed().message, text);
-        assert_eq!(hint_at_force(managed(), true).message, text);
-        assert_eq!(
-            hint_at_force(managed(), false).message,
-            "r is a managed rule. Set 'force' parameter to true to override. It comes from rules/f.json; change it there."
-        );
-    }
-}
+mod tests;
