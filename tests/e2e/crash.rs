@@ -39,7 +39,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     let mut run = Run::start(&Options::default(), plan);
     for cycle in 1..=cycles {
         let before = run.acked();
-        let time = Duration::from_millis(rng.u64(300..2_000));
+        let time = Duration::from_millis(rng.u64(500..2_000));
         run.crash(time, |server| server.kill9())
             .unwrap_or_else(|fault| panic!("cycle {cycle}: {fault}"));
         assert!(

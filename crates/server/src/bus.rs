@@ -267,14 +267,14 @@ impl Bus {
             .ordinary
             .try_send(Message::Ask(request, make, sender))
             .map_err(|_| Unavailable)?;
-        let guard = GoneGuard {
+        let mut waiting = Waiting {
             bus: self,
             request,
-            armed: true,
+            answer: Some(receiver),
         };
-        let answer = receiver.await.map_err(|_| Unavailable);
-        guard.disarm();
-        answer
+        let answer = waiting.answer.as_mut().expect("taken below").await;
+        waiting.answer = None;
+        answer.map_err(|_| Unavailable)
     }
 
     /// Reads the state: what `look` returns rests on durable records only.
@@ -345,24 +345,34 @@ impl Bus {
     }
 }
 
-struct GoneGuard<'a> {
+/// A caller that waits. Dropped before it has its answer, it tells the core; and if messages are already on
+/// their way to it, it gives them back, since nobody else knows of them.
+struct Waiting<'a> {
     bus: &'a Bus,
     request: RequestNumber,
-    armed: bool,
+    answer: Option<oneshot::Receiver<Answer>>,
 }
 
-impl GoneGuard<'_> {
-    fn disarm(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for GoneGuard<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.armed {
-            let _ = self.bus.inner.urgent.try_send(Message::Input(Input::Gone {
-                request: self.request,
-            }));
+        let Some(mut answer) = self.answer.take() else {
+            return;
+        };
+        // After this the core cannot send, and gives back by itself.
+        answer.close();
+        match answer.try_recv() {
+            Ok(Answer::Messages(given)) => {
+                if let Some(first) = given.first() {
+                    let handles = given.iter().map(|given| given.handle).collect();
+                    self.bus.give_back(first.handle.queue, handles);
+                }
+            }
+            Ok(_) => {}
+            Err(_) => {
+                let _ = self.bus.inner.urgent.try_send(Message::Input(Input::Gone {
+                    request: self.request,
+                }));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::dispatcher::Dispatcher;
 use crate::http::Doors;
-use crate::http::connection::{Port, serve as serve_port};
+use crate::http::connection::{BODIES_KIB_MAX, Port, serve as serve_port};
 use crate::metrics::Metrics;
 use crate::rule_files::{self, keeper::Keeper};
 use crate::store::{self, StoreError};
@@ -138,6 +138,7 @@ impl Server {
             config: Arc::new(config),
             client,
             files: Arc::default(),
+            bodies: Arc::new(tokio::sync::Semaphore::new(BODIES_KIB_MAX)),
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);

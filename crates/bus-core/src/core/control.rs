@@ -334,7 +334,10 @@ impl Core {
         }
         self.check_redrive(&queue)?;
         let mut queue = queue;
-        queue.attributes.retain(|_, value| !value.is_empty());
+        // What equals its default and is shown only when set is not stored. Source: sqs-api.md 2.2.
+        queue.attributes.retain(|name, value| {
+            !value.is_empty() && (name != "KmsDataKeyReusePeriodSeconds" || value != "300")
+        });
         Ok(change(Change::PutQueue(queue)))
     }
 

@@ -5,6 +5,7 @@
 //! Source: reliability-security.md 3.
 
 use super::body::Body;
+use super::head::{HEAD_BYTES_MAX, Head, HeadFault};
 use super::{Doors, Request, Response};
 use ::http::StatusCode;
 use bytes::{Bytes, BytesMut};
@@ -17,17 +18,15 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, Sleep};
 
-/// Request line and headers, in bytes.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Header fields.
 const FIELDS_MAX: usize = 64;
 /// Request target, in bytes.
@@ -61,9 +60,20 @@ pub enum Unread {
     Broken,
     /// The request target is longer than the bound.
     UriTooLong,
-    /// The `Host` header names a host that is not served.
+    /// The `Host` header names a host that is not served, or is not there once.
     Host,
+    /// The request line and headers are larger than the bound.
+    HeadTooLarge,
+    /// The head can be read in two ways.
+    Framing,
+    /// The bodies being read fill their bound.
+    Busy,
 }
+
+/// Bodies held at once, all connections, in KiB. Source: reliability-security.md 5, commit queue.
+pub const BODIES_KIB_MAX: usize = 64 * 1024;
+/// How long a request waits for room for its body.
+const BODIES_WAIT: Duration = Duration::from_secs(2);
 
 /// Serves a listener until `stop` turns true, then lets connections end.
 pub async fn serve(
@@ -151,14 +161,17 @@ async fn connection(
     _held: (OwnedSemaphorePermit, Counted),
 ) {
     let _ = stream.set_nodelay(true);
-    let busy = Arc::new(AtomicBool::new(false));
-    let io = TimedHead::new(stream, Arc::clone(&busy), doors.config.header_timeout);
+    let seen = Arc::new(Seen::default());
+    let io = TimedHead::new(stream, Arc::clone(&seen), doors.config.header_timeout);
     let idle_timeout = doors.config.idle_timeout;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (doors, busy) = (doors.clone(), Arc::clone(&busy));
+        let (doors, seen) = (doors.clone(), Arc::clone(&seen));
         async move {
-            let _busy = Busy::new(busy);
-            Ok::<Response, std::convert::Infallible>(handle(&doors, port, peer, request).await)
+            let fault = *seen.fault.lock().expect("no holder panics");
+            let _busy = Busy::new(seen);
+            Ok::<Response, std::convert::Infallible>(
+                handle(&doors, port, peer, fault, request).await,
+            )
         }
     });
     let connection = http1::Builder::new()
@@ -182,19 +195,31 @@ async fn connection(
     }
 }
 
+/// What the reader of a connection and the handler of its requests tell each other.
+#[derive(Default)]
+struct Seen {
+    /// A request is being handled: no head is due.
+    busy: AtomicBool,
+    /// Requests handled so far.
+    handled: AtomicU32,
+    /// What is wrong with the newest head.
+    fault: Mutex<Option<HeadFault>>,
+}
+
 /// While a request is handled its connection is not idle and no head is due.
-struct Busy(Arc<AtomicBool>);
+struct Busy(Arc<Seen>);
 
 impl Busy {
-    fn new(busy: Arc<AtomicBool>) -> Self {
-        busy.store(true, Ordering::Relaxed);
-        Self(busy)
+    fn new(seen: Arc<Seen>) -> Self {
+        seen.busy.store(true, Ordering::Relaxed);
+        Self(seen)
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.handled.fetch_add(1, Ordering::Relaxed);
+        self.0.busy.store(false, Ordering::Relaxed);
     }
 }
 
@@ -202,34 +227,33 @@ async fn handle(
     doors: &Doors,
     port: Port,
     peer: SocketAddr,
+    fault: Option<HeadFault>,
     request: hyper::Request<Incoming>,
 ) -> Response {
     let (parts, incoming) = request.into_parts();
     let id = uuid::Uuid::new_v4();
     let path = parts.uri.path().to_owned();
     let query = parts.uri.query().unwrap_or("").to_owned();
-    let mut unread = None;
-    if URI_BYTES_MAX < path.len() + query.len() {
-        unread = Some(Unread::UriTooLong);
-    } else if !host_allowed(doors, &parts.headers) {
-        unread = Some(Unread::Host);
-    }
-    let body = match unread {
-        Some(_) => Bytes::new(),
-        None => match read_body(
-            incoming,
-            doors.config.body_bytes_max,
-            doors.config.body_timeout,
-        )
-        .await
-        {
-            Ok(body) => body,
-            Err(why) => {
-                unread = Some(why);
-                Bytes::new()
-            }
-        },
+    let mut unread = match fault {
+        Some(HeadFault::TooLarge) => Some(Unread::HeadTooLarge),
+        Some(HeadFault::Framing) => Some(Unread::Framing),
+        Some(HeadFault::Host) => Some(Unread::Host),
+        None if !coding_allowed(&parts.headers) => Some(Unread::Framing),
+        None if URI_BYTES_MAX < path.len() + query.len() => Some(Unread::UriTooLong),
+        None if !host_allowed(doors, &parts.headers) => Some(Unread::Host),
+        None => None,
     };
+    let mut body = Bytes::new();
+    let mut _room = None;
+    if unread.is_none() {
+        match read_bounded(doors, incoming).await {
+            Ok((read, room)) => {
+                body = read;
+                _room = Some(room);
+            }
+            Err(why) => unread = Some(why),
+        }
+    }
     let request = Request {
         method: parts.method,
         path,
@@ -330,7 +354,16 @@ pub fn unread_status(why: Unread) -> StatusCode {
         Unread::Broken => StatusCode::BAD_REQUEST,
         Unread::UriTooLong => StatusCode::URI_TOO_LONG,
         Unread::Host => StatusCode::MISDIRECTED_REQUEST,
+        Unread::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Unread::Framing => StatusCode::BAD_REQUEST,
+        Unread::Busy => StatusCode::SERVICE_UNAVAILABLE,
     }
+}
+
+/// Chunks are the one coding that is taken, and once.
+fn coding_allowed(headers: &::http::HeaderMap) -> bool {
+    let coding = headers.get(::http::header::TRANSFER_ENCODING);
+    coding.is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Without keys the `Host` must be an address, `localhost` or listed, against DNS rebinding.
@@ -354,15 +387,28 @@ fn host_allowed(doors: &Doors, headers: &::http::HeaderMap) -> bool {
             .any(|listed| listed.eq_ignore_ascii_case(name))
 }
 
+/// Reads a body when there is room for it among all that are held. The room is kept until the answer is made.
+async fn read_bounded<'d>(
+    doors: &'d Doors,
+    incoming: Incoming,
+) -> Result<(Bytes, SemaphorePermit<'d>), Unread> {
+    let bytes_max = doors.config.body_bytes_max;
+    let declared = incoming.size_hint().exact().unwrap_or(bytes_max as u64);
+    if (bytes_max as u64) < declared {
+        return Err(Unread::TooLarge);
+    }
+    let kib = u32::try_from(declared.div_ceil(1024)).map_err(|_| Unread::TooLarge)?;
+    let room = tokio::time::timeout(BODIES_WAIT, doors.bodies.acquire_many(kib));
+    let room = room.await.map_err(|_| Unread::Busy)?.expect("never closed");
+    let body = read_body(incoming, bytes_max, doors.config.body_timeout).await?;
+    Ok((body, room))
+}
+
 async fn read_body(
     mut incoming: Incoming,
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Bytes, Unread> {
-    let declared = incoming.size_hint().lower();
-    if (bytes_max as u64) < declared {
-        return Err(Unread::TooLarge);
-    }
     let started = Instant::now();
     let mut body = BytesMut::new();
     let mut only: Option<Bytes> = None;
@@ -405,21 +451,49 @@ async fn read_body(
     Ok(only.unwrap_or_else(|| body.freeze()))
 }
 
-/// A stream whose reader has a bounded time from the first byte of a head to its end.
+/// A stream whose reader has a bounded time from the first byte of a head to its end, and whose heads are
+/// looked at.
 struct TimedHead {
     stream: TcpStream,
-    busy: Arc<AtomicBool>,
+    seen: Arc<Seen>,
     timeout: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    head: Head,
+    /// Requests that had been handled when this head began.
+    handled: u32,
 }
 
 impl TimedHead {
-    fn new(stream: TcpStream, busy: Arc<AtomicBool>, timeout: Duration) -> Self {
+    fn new(stream: TcpStream, seen: Arc<Seen>, timeout: Duration) -> Self {
         Self {
             stream,
-            busy,
+            seen,
             timeout,
             deadline: None,
+            head: Head::default(),
+            handled: 0,
+        }
+    }
+
+    /// Looks at bytes that have come while no request was being handled.
+    fn look(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
+        let handled = self.seen.handled.load(Ordering::Relaxed);
+        if handled != self.handled {
+            self.handled = handled;
+            self.head = Head::default();
+        }
+        if self.head.is_done() {
+            return;
+        }
+        self.head.take(bytes);
+        if self.head.is_done() {
+            *self.seen.fault.lock().expect("no holder panics") = self.head.fault();
+            self.deadline = None;
+        } else if self.head.has_begun() && self.deadline.is_none() {
+            let mut deadline = Box::pin(tokio::time::sleep(self.timeout));
+            // Polled once so that it wakes this task.
+            let _ = deadline.as_mut().poll(cx);
+            self.deadline = Some(deadline);
         }
     }
 }
@@ -430,7 +504,7 @@ impl AsyncRead for TimedHead {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let busy = self.busy.load(Ordering::Relaxed);
+        let busy = self.seen.busy.load(Ordering::Relaxed);
         if busy {
             self.deadline = None;
         }
@@ -441,11 +515,8 @@ impl AsyncRead for TimedHead {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if polled.is_ready() && before < buf.filled().len() && !busy && self.deadline.is_none() {
-            let mut deadline = Box::pin(tokio::time::sleep(self.timeout));
-            // Polled once so that it wakes this task.
-            let _ = deadline.as_mut().poll(cx);
-            self.deadline = Some(deadline);
+        if polled.is_ready() && !busy {
+            self.look(&buf.filled()[before..], cx);
         }
         polled
     }

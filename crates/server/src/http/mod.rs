@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod body;
 pub mod connection;
+mod head;
 pub mod native;
 pub mod native_put;
 pub mod operator;
@@ -28,6 +29,8 @@ pub struct Doors {
     pub config: Arc<Config>,
     /// The outbound client, for its egress guard.
     pub client: Arc<Client>,
+    /// Room for the bodies being read, in KiB.
+    pub bodies: Arc<tokio::sync::Semaphore>,
     /// What became of the rule files.
     pub files: Arc<arc_swap::ArcSwap<crate::rule_files::Status>>,
     /// What `/metrics` shows.
@@ -114,7 +117,7 @@ fn is_form(method: &Method, media: &str) -> bool {
 fn is_query_url(method: &Method, path: &str, query: &str) -> bool {
     method == Method::GET
         && !path.starts_with("/v1/")
-        && query.split('&').any(|p| p.starts_with("Action="))
+        && (query.split('&').any(|p| p.starts_with("Action=")) || aws::sqs::is_queue_path(path))
 }
 
 /// Answers a request on the API port.

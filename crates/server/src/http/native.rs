@@ -87,6 +87,17 @@ pub fn unread(request: &Request, why: Unread) -> Response {
             "UriTooLong",
             "the path and query are longer than 8 KiB",
         ),
+        Unread::HeadTooLarge => NativeError::new(
+            status,
+            "HeadersTooLarge",
+            "the request line and headers are larger than 32 KiB",
+        ),
+        Unread::Framing => NativeError::new(
+            status,
+            "InvalidRequest",
+            "the request's framing can be read in two ways",
+        ),
+        Unread::Busy => NativeError::new(status, "ServiceUnavailable", "the server is busy"),
         Unread::Host => NativeError::new(
             status,
             "MisdirectedRequest",

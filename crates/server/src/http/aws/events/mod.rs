@@ -286,6 +286,15 @@ pub fn unread(request: &Request, why: Unread) -> Response {
             "RequestUriTooLongException",
             "The request's address is longer than this server takes.",
         ),
+        Unread::HeadTooLarge => (
+            "RequestHeaderFieldsTooLargeException",
+            "The request line and headers are larger than this server takes.",
+        ),
+        Unread::Framing => (
+            "SerializationException",
+            "The request's framing can be read in two ways.",
+        ),
+        Unread::Busy => ("ServiceUnavailable", "The server is busy."),
         Unread::Host => (
             "MisdirectedRequestException",
             "The Host header names a host that is not served here. Use an address or localhost, or list the name under `hosts` in busbar.toml.",

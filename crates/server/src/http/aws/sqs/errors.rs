@@ -234,6 +234,9 @@ pub fn unread(id: uuid::Uuid, why: Unread) -> Response {
         Unread::Broken => "The request body ended early.",
         Unread::UriTooLong => "The request target is too long.",
         Unread::Host => "The host is not served here.",
+        Unread::HeadTooLarge => "The request line and headers are too large.",
+        Unread::Framing => "The request's framing can be read in two ways.",
+        Unread::Busy => "The server is busy.",
     };
     Refused::new(Kind::Serialization, text).response_with(id, Some(unread_status(why)))
 }

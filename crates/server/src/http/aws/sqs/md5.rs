@@ -2,6 +2,7 @@
 //!
 //! A wrong attribute digest is invisible in Python and fatal in Java. Source: sqs-api.md 1.6.
 
+use super::entry::Triple;
 use md5::{Digest, Md5};
 use std::fmt::Write as _;
 
@@ -13,7 +14,7 @@ pub fn of_body(body: &[u8]) -> String {
 
 /// Lower-case hex MD5 over `(name, data type, raw value)` of each attribute, in any order; `None` of none.
 #[must_use]
-pub fn of_attributes(attributes: &[(&str, &str, &[u8])]) -> Option<String> {
+pub fn of_attributes(attributes: &[Triple<'_>]) -> Option<String> {
     if attributes.is_empty() {
         return None;
     }
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(attributes: &[(&str, &str, &[u8])], expected: &str) {
+    fn check(attributes: &[Triple<'_>], expected: &str) {
         assert_eq!(of_attributes(attributes).as_deref(), Some(expected));
     }
 
@@ -64,9 +65,9 @@ mod tests {
 
     #[test]
     fn the_vectors_of_aws_come_out() {
-        let general: (&str, &str, &[u8]) = ("General", "String", b"Kenobi");
-        let (hello, help): ((&str, &str, &[u8]), (&str, &str, &[u8])) =
-            (("Hello", "String", b"There"), ("Help.Me", "String", b"Me"));
+        let general: Triple<'_> = ("General", "String", b"Kenobi");
+        let hello: Triple<'_> = ("Hello", "String", b"There");
+        let help: Triple<'_> = ("Help.Me", "String", b"Me");
         check(
             &[("Foo", "String", b"Bar")],
             "ae7155c6026991b6d54b11589678bf9c",
