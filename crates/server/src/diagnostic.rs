@@ -43,7 +43,14 @@ impl Diagnostic {
     /// Line and column, both from 1; columns count characters.
     #[must_use]
     pub fn place(&self) -> (usize, usize) {
-        rule_engine::json::line_column(self.text.as_bytes(), self.span.start)
+        rule_engine::json::line_column(self.text.as_bytes(), self.caret())
+    }
+
+    /// Where the fault is shown. A caret needs something to stand under: where a text was cut short, its last
+    /// character.
+    fn caret(&self) -> usize {
+        let end = self.text.trim_end().len();
+        char_boundary(&self.text, self.span.start.min(end.saturating_sub(1)))
     }
 
     /// One line: `file:line:column: message`.
@@ -101,10 +108,7 @@ impl Diagnostic {
             diagnostic.message = format!("{}: {}", self.file, self.message);
             handler.render_report(&mut out, &diagnostic)
         } else {
-            // A caret needs something to stand under, also where a text was cut short.
-            let end = self.text.trim_end().len();
-            let start = self.span.start.min(end.saturating_sub(1));
-            let start = char_boundary(&self.text, start);
+            let start = self.caret();
             // A fault over several lines is shown at its first one.
             let lines = &self.text[start..self.span.end.max(start).min(self.text.len())];
             let length = lines.find('\n').unwrap_or(lines.len()).max(1);

@@ -76,8 +76,10 @@ impl Settings {
         self.load().map_err(|error| {
             if let (LayerError::File(faults), false) = (&error, json) {
                 for fault in faults {
-                    eprint!("{}", fault.report(colours(&std::io::stderr())));
+                    eprintln!("{}", fault.report(colours(&std::io::stderr())));
                 }
+                let text = "the settings cannot be taken; `busbar config show` prints every key";
+                return Failure::new(code, anyhow::anyhow!(text));
             }
             Failure::new(code, error)
         })
@@ -107,7 +109,7 @@ impl Command {
                     (setting.key.to_owned(), shown)
                 })
                 .collect();
-            println!("{}", serde_json::Value::from(all));
+            say!("{}", serde_json::Value::from(all));
         } else {
             let rows: Vec<(String, String)> = SETTINGS
                 .iter()
@@ -119,7 +121,7 @@ impl Command {
                 .collect();
             let width = rows.iter().map(|(left, _)| left.chars().count()).max();
             for (left, origin) in rows {
-                println!("{left:width$}  # {origin}", width = width.unwrap_or(0));
+                say!("{left:width$}  # {origin}", width = width.unwrap_or(0));
             }
         }
         Ok(0)

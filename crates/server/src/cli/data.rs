@@ -49,7 +49,7 @@ impl Command {
         let findings = journal::file::check(&disk, &data.join("journal").join("p0"));
         for finding in &findings {
             if json {
-                println!(
+                say!(
                     "{}",
                     serde_json::json!({
                         "file": finding.file, "offset": finding.offset,
@@ -62,14 +62,16 @@ impl Command {
                 } else {
                     "the next start mends it"
                 };
-                println!(
+                say!(
                     "{}:{}: {} ({fate})",
-                    finding.file, finding.offset, finding.detail
+                    finding.file,
+                    finding.offset,
+                    finding.detail
                 );
             }
         }
         if findings.is_empty() && !json {
-            println!("{shown}: good");
+            say!("{shown}: good");
         }
         Ok(if findings.is_empty() { 0 } else { NO })
     }

@@ -56,7 +56,7 @@ impl List {
             let page = page(&client, self.queue.as_deref(), cursor.as_deref())?;
             for letter in page["dead_letters"].as_array().into_iter().flatten() {
                 if json {
-                    println!("{letter}");
+                    say!("{letter}");
                     continue;
                 }
                 let text = |name: &str| match &letter[name] {
@@ -80,7 +80,7 @@ impl List {
         }
         if !json {
             if rows.is_empty() {
-                println!("no dead letters");
+                say!("no dead letters");
             } else {
                 table::print(
                     &["AT", "TARGET", "EVENT", "ATTEMPTS", "WHY", "MESSAGE"],
@@ -117,14 +117,14 @@ impl Redrive {
         let answer = client.post("/v1/dead-letters/redrive", &call.to_string())?;
         let stayed = answer["without_target"].as_u64().unwrap_or(0);
         if json {
-            println!("{answer}");
+            say!("{answer}");
         } else {
-            println!(
+            say!(
                 "{} dead letters went back to their targets",
                 answer["redriven"]
             );
             if stayed > 0 {
-                println!("{stayed} stay: their target is gone");
+                say!("{stayed} stay: their target is gone");
             }
         }
         Ok(if stayed > 0 { NO } else { 0 })

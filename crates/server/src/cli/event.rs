@@ -19,12 +19,12 @@ impl Event {
         let client = self.endpoint.client()?;
         let trail = client.get(&format!("/v1/events/{}", encode(&self.id)))?;
         if json {
-            println!("{trail}");
+            say!("{trail}");
             return Ok(0);
         }
         let occurrences = list(&trail["occurrences"]);
         if occurrences.len() > 1 {
-            println!("{} was put {} times", plain(&self.id), occurrences.len());
+            say!("{} was put {} times", plain(&self.id), occurrences.len());
         }
         for occurrence in occurrences {
             tell(occurrence);
@@ -47,13 +47,13 @@ fn text(value: &Value) -> String {
 
 fn tell(occurrence: &Value) {
     let envelope = &occurrence["envelope"];
-    println!(
+    say!(
         "event {}  {}  {}",
         text(&envelope["id"]),
         text(&envelope["source"]),
         text(&envelope["detail-type"])
     );
-    println!(
+    say!(
         "  put on bus {} at {}, position {}",
         text(&occurrence["bus"]),
         text(&occurrence["accepted"]),
@@ -61,13 +61,13 @@ fn tell(occurrence: &Value) {
     );
     let rules: Vec<String> = list(&occurrence["rules"]).iter().map(text).collect();
     match rules.len() {
-        0 => println!("  matched no rule"),
-        1 => println!("  matched rule {}", rules[0]),
-        n => println!("  matched {n} rules: {}", rules.join(", ")),
+        0 => say!("  matched no rule"),
+        1 => say!("  matched rule {}", rules[0]),
+        n => say!("  matched {n} rules: {}", rules.join(", ")),
     }
     for delivery in list(&occurrence["deliveries"]) {
         let queue = delivery["queue"].as_str();
-        println!(
+        say!(
             "  → {}/{} ({} {}): {}{}",
             text(&delivery["rule"]),
             text(&delivery["target"]),
@@ -97,11 +97,11 @@ fn tell(occurrence: &Value) {
             if !attempt["next_try"].is_null() {
                 line.push_str(&format!(", next try {}", text(&attempt["next_try"])));
             }
-            println!("{line}");
+            say!("{line}");
         }
         let letter = &delivery["dead_letter"];
         if !letter.is_null() {
-            println!(
+            say!(
                 "      {} dead letter in {}: {} {} (message {})",
                 text(&letter["at"]),
                 text(&letter["queue"]),

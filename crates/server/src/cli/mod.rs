@@ -4,6 +4,11 @@
 //! clients of a running server. One room each. Every command prints text for people, or JSON with `--json`,
 //! on standard output; what went wrong goes to standard error, and the exit code says which kind it was.
 
+/// `println!` for who may stop reading: `busbar status | head` ends quietly.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::say(format_args!($($text)*)) };
+}
+
 mod client;
 mod config;
 mod data;
@@ -135,6 +140,14 @@ impl Failure {
         } else {
             eprintln!("busbar: {:#}", self.error);
         }
+    }
+}
+
+/// Writes a line to standard output. If nobody reads it any more, there is nothing left to do.
+fn say(text: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
     }
 }
 

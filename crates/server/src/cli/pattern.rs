@@ -51,7 +51,7 @@ impl TestPattern {
                 .collect();
             if json {
                 let faults: Vec<_> = faults.iter().map(|fault| fault.to_json()).collect();
-                println!("{}", serde_json::json!({"diagnostics": faults}));
+                say!("{}", serde_json::json!({"diagnostics": faults}));
             } else {
                 for fault in faults {
                     eprint!("{}", fault.report(colours(&std::io::stderr())));
@@ -62,9 +62,9 @@ impl TestPattern {
         let matches = oracle::matches(read, event.as_bytes())
             .map_err(|error| Failure::usage(format!("{}: {error}", self.event)))?;
         match (json, matches) {
-            (true, _) => println!("{}", serde_json::json!({"matches": matches})),
-            (false, true) => println!("match"),
-            (false, false) => println!("no match"),
+            (true, _) => say!("{}", serde_json::json!({"matches": matches})),
+            (false, true) => say!("match"),
+            (false, false) => say!("no match"),
         }
         Ok(if matches { 0 } else { NO })
     }

@@ -59,9 +59,9 @@ impl Put {
                 let error = error_of(result);
                 failed += usize::from(error.is_some());
                 match (json, error) {
-                    (true, _) => println!("{result}"),
+                    (true, _) => say!("{result}"),
                     (false, Some(error)) => eprintln!("not put: {error}"),
-                    (false, None) => println!("{}", id_of(result).unwrap_or_default()),
+                    (false, None) => say!("{}", id_of(result).unwrap_or_default()),
                 }
             }
         }

@@ -62,8 +62,8 @@ impl Receive {
             }
             for message in &messages {
                 match (json, message["Body"].as_str()) {
-                    (false, Some(body)) => println!("{body}"),
-                    _ => println!("{message}"),
+                    (false, Some(body)) => say!("{body}"),
+                    _ => say!("{message}"),
                 }
             }
             if self.delete {

@@ -83,14 +83,14 @@ impl Replay {
         let refused = lines.iter().filter(|l| l.refused.is_some()).count();
         match &differences {
             Some(differences) if json => {
-                println!("{}", serde_json::json!({"differences": differences}));
+                say!("{}", serde_json::json!({"differences": differences}));
             }
             Some(differences) => {
                 for difference in differences {
-                    println!("differs: {difference}");
+                    say!("differs: {difference}");
                 }
                 if differences.is_empty() {
-                    println!("{} events went where they were expected", lines.len());
+                    say!("{} events went where they were expected", lines.len());
                 }
             }
             None => {}
@@ -343,7 +343,7 @@ fn show(lines: &[Line], json: bool) {
                     serde_json::json!({"rule": d.rule, "target": d.target, "outcome": d.state, "why": d.why})
                 })
                 .collect();
-            println!(
+            say!(
                 "{}",
                 serde_json::json!({
                     "file": line.file, "line": line.number, "id": line.id, "error": line.refused,

@@ -72,7 +72,7 @@ impl Check {
                 show(&loaded.warnings, json);
                 let targets: usize = loaded.rules.iter().map(|rule| rule.targets.len()).sum();
                 if json {
-                    println!(
+                    say!(
                         "{}",
                         serde_json::json!({
                             "ok": true, "files": loaded.files, "rules": loaded.rules.len(), "targets": targets,
@@ -81,7 +81,7 @@ impl Check {
                         })
                     );
                 } else {
-                    println!(
+                    say!(
                         "{} in {}, {}: good{}",
                         count(loaded.rules.len(), "rule"),
                         count(loaded.files, "file"),
@@ -97,7 +97,7 @@ impl Check {
             Err(faults) => {
                 show(&faults, json);
                 if json {
-                    println!(
+                    say!(
                         "{}",
                         serde_json::json!({
                             "ok": false,

@@ -16,7 +16,7 @@ impl Status {
     pub fn run(self, json: bool) -> Outcome {
         let status = self.endpoint.client()?.get("/v1/status")?;
         if json {
-            println!("{status}");
+            say!("{status}");
             return Ok(0);
         }
         let text = |value: &Value| match value {
@@ -75,7 +75,7 @@ impl Status {
             "LAST ERROR",
         ];
         table::print(&heads, &targets);
-        println!();
+        say!("");
         let queues: Vec<Vec<String>> = list("queues")
             .iter()
             .map(|queue| {
@@ -104,14 +104,14 @@ impl Status {
             &queues,
         );
         let rules = &status["rules"];
-        println!();
-        println!(
+        say!("");
+        say!(
             "{} rules from {} files",
             text(&rules["from_files"]),
             text(&rules["files"])
         );
         if let Some(fault) = rules["fault"].as_str() {
-            println!(
+            say!(
                 "the rule files as they are now are not in force: {}",
                 plain(fault)
             );

@@ -201,6 +201,7 @@ impl Keeper {
             return;
         }
         let reports: String = faults.iter().map(|fault| fault.report(false)).collect();
+        let reports = if reports.is_empty() { &text } else { &reports };
         tracing::error!(
             rules = status.rules,
             at = text,
