@@ -97,10 +97,11 @@ pub fn door_of(method: &Method, path: &str, query: &str, headers: &HeaderMap) ->
         Door::SqsJson
     } else if target.starts_with("AWSEvents.") {
         Door::Events
+    } else if path.starts_with("/v1/") {
+        // Before forms: `curl -d` calls whatever it sends a form.
+        Door::Native
     } else if is_form(method, media) || is_query_url(method, path, query) {
         Door::SqsQuery
-    } else if path.starts_with("/v1/") {
-        Door::Native
     } else {
         Door::Unknown
     }
