@@ -109,6 +109,16 @@ impl Server {
         })
     }
 
+    /// Memory that the process holds, in KiB.
+    #[track_caller]
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("Linux tells the resident size")
+    }
+
     /// Ends the process at once, as a crash does, and waits until it is gone.
     pub fn kill9(&mut self) {
         // An error means that it has ended already, which is what we want.

@@ -102,7 +102,7 @@ fn raw(plan: &Plan, connections: usize) -> Result<f64> {
 fn put(plan: &Plan, connections: usize, tell: &mut dyn FnMut(Figure)) -> Result<()> {
     let rules = json!([{"Name": "all", "EventPattern": {"source": ["bench"]},
         "Targets": [{"Id": "q", "Queue": {"Name": "bench"}}]}]);
-    let server = Server::start(&plan.dir.join("put"), &rules)?;
+    let server = Server::start(&plan.dir.join(format!("put-{connections}")), &rules)?;
     let label = format!("{connections} connections, batches of {}", plan.batch);
     tell(figure("resident memory, idle", server.resident_mb()?, "MB"));
     let cpu = server.cpu_seconds()?;

@@ -21,6 +21,33 @@ pub enum Seat {
     InFlight(u64),
 }
 
+/// A [`Seat`] in eight bytes: which one in the two top bits, its number below. No order and no running clock
+/// comes near 2^62.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PackedSeat(u64);
+
+impl PackedSeat {
+    const NUMBER: u64 = (1 << 62) - 1;
+
+    fn pack(seat: Seat) -> Self {
+        let (which, number) = match seat {
+            Seat::Ready(order) => (0, order),
+            Seat::Delayed(due) => (1, due),
+            Seat::InFlight(until) => (2, until),
+        };
+        Self(which << 62 | number.min(Self::NUMBER))
+    }
+
+    fn unpack(self) -> Seat {
+        let number = self.0 & Self::NUMBER;
+        match self.0 >> 62 {
+            0 => Seat::Ready(number),
+            1 => Seat::Delayed(number),
+            _ => Seat::InFlight(number),
+        }
+    }
+}
+
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -28,7 +55,7 @@ pub struct Stored {
     pub place: Place,
     /// Running clock when it was sent: retention counts from here.
     pub sent_running: u64,
-    pub(super) seat: Seat,
+    seat: PackedSeat,
     /// Version of the target that it was delivered for; 0 if it was sent.
     pub version: u32,
     /// What receives have done to it.
@@ -57,38 +84,44 @@ impl Stored {
         Self {
             place,
             sent_running,
-            seat: Seat::Ready(0),
+            seat: PackedSeat::pack(Seat::Ready(0)),
             version,
             touched: None,
         }
     }
 
     pub(super) fn delay_until(&mut self, due: u64) {
-        self.seat = Seat::Delayed(due);
+        self.take_seat(Seat::Delayed(due));
     }
 
     pub(super) fn moved_from(&mut self, queue: &str) {
         let touched = self.touched.get_or_insert_default();
         touched.receives_here = 0;
         touched.source = Some(queue.into());
-        self.seat = Seat::Ready(0);
+        self.take_seat(Seat::Ready(0));
     }
 
     /// Where it stands.
     #[must_use]
     pub fn seat(&self) -> Seat {
-        self.seat
+        self.seat.unpack()
+    }
+
+    pub(super) fn take_seat(&mut self, seat: Seat) {
+        self.seat = PackedSeat::pack(seat);
     }
 
     /// Whether it could be received at `now` on the running clock.
     #[must_use]
     pub fn is_visible(&self, now: u64) -> bool {
-        match self.seat {
+        match self.seat() {
             Seat::Ready(_) => true,
             Seat::Delayed(until) | Seat::InFlight(until) => until <= now,
         }
     }
 }
+
+const _: () = assert!(size_of::<Stored>() + size_of::<Key>() <= 64);
 
 /// A queue and its messages.
 #[derive(Debug)]
@@ -191,7 +224,7 @@ impl QueueState {
         );
         let over_in_flight = over
             .clone()
-            .filter(|(_, key)| matches!(self.messages[key].seat, Seat::InFlight(_)))
+            .filter(|(_, key)| matches!(self.messages[key].seat(), Seat::InFlight(_)))
             .count();
         let over = over.count();
         let in_flight = self.in_flight - over_in_flight;
@@ -203,15 +236,15 @@ impl QueueState {
     }
 
     pub(super) fn insert(&mut self, key: Key, mut stored: Stored) {
-        match &mut stored.seat {
-            Seat::Ready(order) => {
-                *order = self.order_next;
+        match stored.seat() {
+            Seat::Ready(_) => {
+                stored.take_seat(Seat::Ready(self.order_next));
                 self.ready.insert((self.order_next, key));
                 self.order_next += 1;
             }
-            Seat::Delayed(due) => drop(self.hidden.insert((*due, key))),
+            Seat::Delayed(due) => drop(self.hidden.insert((due, key))),
             Seat::InFlight(until) => {
-                self.hidden.insert((*until, key));
+                self.hidden.insert((until, key));
                 self.in_flight += 1;
             }
         }
@@ -231,7 +264,7 @@ impl QueueState {
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Stored> {
         let stored = self.messages.remove(&key)?;
-        self.leave_seat(key, stored.seat);
+        self.leave_seat(key, stored.seat());
         Some(stored)
     }
 
@@ -239,7 +272,8 @@ impl QueueState {
         let Some(stored) = self.messages.get_mut(&key) else {
             return;
         };
-        let old = std::mem::replace(&mut stored.seat, seat);
+        let old = stored.seat();
+        stored.take_seat(seat);
         self.leave_seat(key, old);
         match seat {
             Seat::Ready(order) => drop(self.ready.insert((order, key))),
@@ -297,7 +331,7 @@ impl QueueState {
     pub(super) fn start(&mut self, running_ms: u64, turn: impl Fn(u64) -> u64) {
         let hidden: Vec<Key> = self.hidden.iter().map(|(_, key)| *key).collect();
         for key in hidden {
-            let seat = match self.messages[&key].seat {
+            let seat = match self.messages[&key].seat() {
                 Seat::Delayed(due) => Seat::Delayed(turn(due)),
                 Seat::InFlight(until) => Seat::InFlight(turn(until)),
                 ready @ Seat::Ready(_) => ready,

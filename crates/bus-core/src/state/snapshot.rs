@@ -340,7 +340,10 @@ impl State {
                     match r.u8()? {
                         0 => {}
                         1 => stored.delay_until(u64::try_from(r.i64()?).unwrap_or(0)),
-                        2 => stored.seat = Seat::InFlight(u64::try_from(r.i64()?).unwrap_or(0)),
+                        2 => {
+                            let until = u64::try_from(r.i64()?).unwrap_or(0);
+                            stored.take_seat(Seat::InFlight(until));
+                        }
                         _ => return Err(DecodeError::Unknown("seat")),
                     }
                     if r.u8()? == 1 {

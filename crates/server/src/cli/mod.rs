@@ -9,6 +9,7 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::cli::say(format_args!($($text)*)) };
 }
 
+mod bench;
 mod client;
 mod config;
 mod data;
@@ -80,6 +81,8 @@ enum Command {
     /// Work on rule files.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Measure what the bus costs on this machine.
+    Bench(bench::Bench),
 }
 
 /// Runs what the command line says.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Data(command) => command.run(json),
         Command::Config(command) => command.run(json),
         Command::Rules(command) => command.run(json),
+        Command::Bench(command) => command.run(json),
     };
     match done {
         Ok(code) => ExitCode::from(code),
