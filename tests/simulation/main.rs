@@ -52,3 +52,8 @@ fn seeds_that_failed_once_hold() {
         check(line.parse().expect("a number on each line"));
     }
 }
+
+#[test]
+fn an_old_survivor_pins_only_its_own_segment() {
+    World::new(1).one_delivery_waits_while_thousands_pass();
+}

@@ -176,6 +176,40 @@ impl World {
         self.verdict();
     }
 
+    /// One delivery of the first event is never made; all others are. Of the segments that they filled, only
+    /// the one that holds that event, and those that are still written or not yet covered, may stay.
+    pub fn one_delivery_waits_while_thousands_pass(mut self) {
+        self.faults = false;
+        self.put();
+        self.settle_disk();
+        let pinned = self.attempts.pop().expect("three targets are wanted");
+        for _ in 0..600 {
+            self.put();
+            self.settle_disk();
+            while !self.attempts.is_empty() {
+                self.attempt();
+            }
+            self.empty_queues();
+            self.advance(10);
+        }
+        let filled = self.appender.journal.segments().len();
+        self.snapshot();
+        self.settle_disk();
+        self.free();
+        self.settle_disk();
+        let left = self.appender.journal.segments();
+        assert!(20 < filled, "{filled} segments are too few to tell");
+        assert!(left.len() <= 4, "{} of {filled} segments stay", left.len());
+        assert!(
+            left.iter().any(|s| s.id.0 == pinned.place.segment),
+            "the pinned one is gone"
+        );
+        assert!(
+            self.event_at(pinned.place).is_some(),
+            "its event cannot be read"
+        );
+    }
+
     fn step(&mut self) {
         match self.random.u32(0..100) {
             0..=24 => self.put(),
@@ -520,6 +554,29 @@ impl World {
         self.load_rules(there);
     }
 
+    /// Consumers receive what there is and delete it.
+    fn empty_queues(&mut self) {
+        for queue in [QUEUE, DLQ] {
+            let Some(number) = self.core.state().queue(queue).map(|q| q.number) else {
+                continue;
+            };
+            let receive = Receive {
+                queue: number,
+                most: 10,
+                wait_ms: 0,
+                visibility_seconds: Some(30),
+                try_key: None,
+            };
+            self.ask(Asked::Receive(queue), |request| Input::Receive {
+                request,
+                receive,
+            });
+        }
+        while !self.held.is_empty() {
+            self.delete();
+        }
+    }
+
     /// Faults are over: everything has to come to its end.
     fn drain(&mut self) {
         for _ in 0..4_000 {
@@ -527,25 +584,7 @@ impl World {
             while !self.attempts.is_empty() {
                 self.attempt();
             }
-            for queue in [QUEUE, DLQ] {
-                let Some(number) = self.core.state().queue(queue).map(|q| q.number) else {
-                    continue;
-                };
-                let receive = Receive {
-                    queue: number,
-                    most: 10,
-                    wait_ms: 0,
-                    visibility_seconds: Some(30),
-                    try_key: None,
-                };
-                self.ask(Asked::Receive(queue), |request| Input::Receive {
-                    request,
-                    receive,
-                });
-            }
-            while !self.held.is_empty() {
-                self.delete();
-            }
+            self.empty_queues();
             self.settle_disk();
             let waiting: usize = self.core.state().backlogs().map(|b| b.len()).sum();
             let messages: usize = self.core.state().queues().map(|q| q.len()).sum();

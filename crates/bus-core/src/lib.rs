@@ -9,6 +9,7 @@ pub mod core;
 pub mod document;
 pub mod envelope;
 pub mod limits;
+mod line;
 pub mod name;
 pub mod outcome;
 pub mod position;

@@ -19,6 +19,7 @@ use bus_core::state::Now;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use journal::{Done, Journal, ReadError, Reader, SegmentId, Work, WorkKind};
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -57,6 +58,8 @@ enum Message {
     Look(Look),
     Input(Input),
     Done(Done),
+    /// A disk thread met what cannot be: the journal can no longer be trusted to be written (F35).
+    DiskPanicked,
     Stop(oneshot::Sender<()>),
 }
 
@@ -394,7 +397,9 @@ impl Disks {
                 .name(name.into())
                 .spawn(move || {
                     for work in works {
-                        if done.send(Message::Done(work.run())).is_err() {
+                        let ran = std::panic::catch_unwind(AssertUnwindSafe(|| work.run()));
+                        let message = ran.map_or(Message::DiskPanicked, Message::Done);
+                        if done.send(message).is_err() {
                             return;
                         }
                     }
@@ -561,6 +566,12 @@ impl Owner {
                     tell();
                 }
                 Input::Synced(synced)
+            }
+            Message::DiskPanicked => {
+                tracing::error!(
+                    "a disk thread panicked; start again to recover what is on the disk"
+                );
+                return Err(EXIT_STORE_FAILED);
             }
             Message::Stop(told) => {
                 let effects = self.core.release_waiters();

@@ -130,7 +130,7 @@ async fn page(bus: &Bus, queue: &str, after: Key) -> Result<Page, DeadLettersErr
             number: queue.number,
             found: found
                 .map(|(key, stored)| Found {
-                    key: *key,
+                    key,
                     place: stored.place,
                     delivery: stored.version != 0,
                     visible: stored.is_visible(now.running_ms),

@@ -1,19 +1,20 @@
 //! Deliveries that wait: one backlog for each target.
 //!
-//! A pending delivery costs its place, not its body: 48 bytes in a B-tree, whose nodes never double.
+//! A pending delivery costs its place, not its body: 64 bytes in a [`Line`], which never doubles.
 //! First attempts go in the order of the journal, behind a cursor; what failed before waits by its due
 //! time. The two take turns, so that neither a flood of new events nor a crowd of retries starves the
 //! other (reliability-security.md 5).
 
+use crate::line::Line;
 use crate::name::{BusName, RuleName, TargetId};
 use crate::outcome::Failure;
 use crate::record::{Key, Place};
 use crate::retry::Exhausted;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 
 /// One delivery that has not ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Pending {
     /// The record that holds its event.
     pub place: Place,
@@ -68,7 +69,7 @@ pub struct Backlog {
     pub last_delivered_ms: Option<i64>,
     /// The newest failure and when, epoch milliseconds.
     pub last_failure: Option<(i64, Failure)>,
-    pub(super) pending: BTreeMap<Key, Pending>,
+    pub(super) pending: Line<Pending>,
     pub(super) giving_up: HashMap<Key, (Failure, Option<Exhausted>)>,
     waiting: BTreeSet<(u64, Key)>,
     cursor: Option<Key>,
@@ -88,7 +89,7 @@ impl Backlog {
             expired: 0,
             last_delivered_ms: None,
             last_failure: None,
-            pending: BTreeMap::new(),
+            pending: Line::default(),
             giving_up: HashMap::new(),
             waiting: BTreeSet::new(),
             cursor: None,
@@ -130,7 +131,7 @@ impl Backlog {
     /// One delivery.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&Pending> {
-        self.pending.get(&key)
+        self.pending.get(key)
     }
 
     /// Why a delivery whose dead-letter queue cannot be reached was given up.
@@ -144,7 +145,7 @@ impl Backlog {
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Pending> {
-        let pending = self.pending.remove(&key)?;
+        let pending = self.pending.remove(key)?;
         self.giving_up.remove(&key);
         if pending.in_flight {
             self.in_flight -= 1;
@@ -162,7 +163,7 @@ impl Backlog {
         due: u64,
         giving_up: Option<(Failure, Option<Exhausted>)>,
     ) {
-        let Some(pending) = self.pending.get_mut(&key) else {
+        let Some(pending) = self.pending.get_mut(key) else {
             return;
         };
         if pending.in_flight {
@@ -185,11 +186,11 @@ impl Backlog {
         self.waiting.clear();
         self.cursor = None;
         self.in_flight = 0;
-        for (key, pending) in &mut self.pending {
+        for (key, pending) in self.pending.values_mut() {
             pending.in_flight = false;
             if pending.due != 0 {
                 pending.due = turn(pending.due).max(1);
-                self.waiting.insert((pending.due, *key));
+                self.waiting.insert((pending.due, key));
             }
         }
         if self.retired_running.is_some() {
@@ -217,7 +218,7 @@ impl Backlog {
         if Some(key) == fresh {
             self.cursor = Some(key);
         }
-        let pending = self.pending.get_mut(&key).expect("found above");
+        let pending = self.pending.get_mut(key).expect("found above");
         if pending.due != 0 {
             self.waiting.remove(&(pending.due, key));
             pending.due = 0;
@@ -238,12 +239,12 @@ impl Backlog {
         let from = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let mut passed = None;
         let mut found = None;
-        for (key, pending) in self.pending.range((from, Bound::Unbounded)) {
+        for (key, pending) in self.pending.range(from) {
             if pending.due == 0 && !pending.in_flight {
-                found = Some(*key);
+                found = Some(key);
                 break;
             }
-            passed = Some(*key);
+            passed = Some(key);
         }
         self.cursor = passed.or(self.cursor);
         found.filter(|key| key.sequence <= synced)

@@ -6,14 +6,17 @@
 
 use crate::document::{Queue, Redrive};
 use crate::limits::QUEUE_MESSAGES_MAX;
+use crate::line::Line;
 use crate::record::{Key, Place};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seat {
-    /// To be received, in this order.
+    /// Sent and never received, in this order. Such messages stand in the order of their keys.
+    Fresh(u64),
+    /// To be received, in this order: it was hidden before.
     Ready(u64),
     /// Sent with a delay that ends then.
     Delayed(u64),
@@ -23,7 +26,7 @@ pub enum Seat {
 
 /// A [`Seat`] in eight bytes: which one in the two top bits, its number below. No order and no running clock
 /// comes near 2^62.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct PackedSeat(u64);
 
 impl PackedSeat {
@@ -31,6 +34,7 @@ impl PackedSeat {
 
     fn pack(seat: Seat) -> Self {
         let (which, number) = match seat {
+            Seat::Fresh(order) => (3, order),
             Seat::Ready(order) => (0, order),
             Seat::Delayed(due) => (1, due),
             Seat::InFlight(until) => (2, until),
@@ -43,13 +47,14 @@ impl PackedSeat {
         match self.0 >> 62 {
             0 => Seat::Ready(number),
             1 => Seat::Delayed(number),
-            _ => Seat::InFlight(number),
+            2 => Seat::InFlight(number),
+            _ => Seat::Fresh(number),
         }
     }
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stored {
     /// The record that holds it.
     pub place: Place,
@@ -115,7 +120,7 @@ impl Stored {
     #[must_use]
     pub fn is_visible(&self, now: u64) -> bool {
         match self.seat() {
-            Seat::Ready(_) => true,
+            Seat::Fresh(_) | Seat::Ready(_) => true,
             Seat::Delayed(until) | Seat::InFlight(until) => until <= now,
         }
     }
@@ -139,7 +144,10 @@ pub struct QueueState {
     /// Running clock of the newest purge.
     pub purged_running: Option<u64>,
     redrive: Option<Redrive>,
-    messages: BTreeMap<Key, Stored>,
+    messages: Line<Stored>,
+    /// Every fresh message stands behind this one.
+    fresh_after: Option<Key>,
+    fresh: usize,
     ready: BTreeSet<(u64, Key)>,
     hidden: BTreeSet<(u64, Key)>,
     in_flight: usize,
@@ -156,7 +164,9 @@ impl QueueState {
             expired: 0,
             moved: 0,
             purged_running: None,
-            messages: BTreeMap::new(),
+            messages: Line::default(),
+            fresh_after: None,
+            fresh: 0,
             ready: BTreeSet::new(),
             hidden: BTreeSet::new(),
             in_flight: 0,
@@ -176,20 +186,19 @@ impl QueueState {
     }
 
     /// All messages in the order they were sent.
-    pub fn messages(&self) -> impl Iterator<Item = (&Key, &Stored)> {
+    pub fn messages(&self) -> impl Iterator<Item = (Key, &Stored)> {
         self.messages.iter()
     }
 
     /// Messages behind `key` in the order they were sent.
-    pub fn messages_after(&self, key: Key) -> impl Iterator<Item = (&Key, &Stored)> {
-        self.messages
-            .range((Bound::Excluded(key), Bound::Unbounded))
+    pub fn messages_after(&self, key: Key) -> impl Iterator<Item = (Key, &Stored)> {
+        self.messages.range(Bound::Excluded(key))
     }
 
     /// One message.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&Stored> {
-        self.messages.get(&key)
+        self.messages.get(key)
     }
 
     /// Messages in it.
@@ -224,35 +233,58 @@ impl QueueState {
         );
         let over_in_flight = over
             .clone()
-            .filter(|(_, key)| matches!(self.messages[key].seat(), Seat::InFlight(_)))
+            .filter(|(_, key)| matches!(self.message(*key).seat(), Seat::InFlight(_)))
             .count();
         let over = over.count();
         let in_flight = self.in_flight - over_in_flight;
         (
-            self.ready.len() + over,
+            self.fresh + self.ready.len() + over,
             in_flight,
             self.hidden.len() - over - in_flight,
         )
     }
 
-    pub(super) fn insert(&mut self, key: Key, mut stored: Stored) {
-        match stored.seat() {
-            Seat::Ready(_) => {
-                stored.take_seat(Seat::Ready(self.order_next));
-                self.ready.insert((self.order_next, key));
+    fn message(&self, key: Key) -> &Stored {
+        self.messages.get(key).expect("what has a seat is there")
+    }
+
+    pub(super) fn insert(&mut self, key: Key, stored: Stored) {
+        let seat = stored.seat();
+        let at_the_end = self.messages.insert(key, stored);
+        let seat = match seat {
+            Seat::Fresh(_) | Seat::Ready(_) => {
+                let order = self.order_next;
                 self.order_next += 1;
+                // What comes out of order cannot be found by its key: it stands with those that were hidden.
+                if at_the_end {
+                    Seat::Fresh(order)
+                } else {
+                    Seat::Ready(order)
+                }
             }
+            hidden => hidden,
+        };
+        self.take_seat(key, seat);
+    }
+
+    fn take_seat(&mut self, key: Key, seat: Seat) {
+        match seat {
+            Seat::Fresh(_) => self.fresh += 1,
+            Seat::Ready(order) => drop(self.ready.insert((order, key))),
             Seat::Delayed(due) => drop(self.hidden.insert((due, key))),
             Seat::InFlight(until) => {
                 self.hidden.insert((until, key));
                 self.in_flight += 1;
             }
         }
-        self.messages.insert(key, stored);
+        if let Some(stored) = self.messages.get_mut(key) {
+            stored.take_seat(seat);
+        }
     }
 
     fn leave_seat(&mut self, key: Key, seat: Seat) {
         match seat {
+            Seat::Fresh(_) => self.fresh -= 1,
             Seat::Ready(order) => drop(self.ready.remove(&(order, key))),
             Seat::Delayed(due) => drop(self.hidden.remove(&(due, key))),
             Seat::InFlight(until) => {
@@ -263,26 +295,17 @@ impl QueueState {
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Stored> {
-        let stored = self.messages.remove(&key)?;
+        let stored = self.messages.remove(key)?;
         self.leave_seat(key, stored.seat());
         Some(stored)
     }
 
     fn seat(&mut self, key: Key, seat: Seat) {
-        let Some(stored) = self.messages.get_mut(&key) else {
+        let Some(old) = self.messages.get(key).map(Stored::seat) else {
             return;
         };
-        let old = stored.seat();
-        stored.take_seat(seat);
         self.leave_seat(key, old);
-        match seat {
-            Seat::Ready(order) => drop(self.ready.insert((order, key))),
-            Seat::Delayed(due) => drop(self.hidden.insert((due, key))),
-            Seat::InFlight(until) => {
-                self.hidden.insert((until, key));
-                self.in_flight += 1;
-            }
-        }
+        self.take_seat(key, seat);
     }
 
     fn make_ready(&mut self, key: Key) {
@@ -292,7 +315,7 @@ impl QueueState {
     }
 
     pub(super) fn received(&mut self, key: Key, stamp: u64, at_ms: i64, until: Option<u64>) {
-        let Some(stored) = self.messages.get_mut(&key) else {
+        let Some(stored) = self.messages.get_mut(key) else {
             return;
         };
         let touched = stored.touched.get_or_insert_default();
@@ -317,24 +340,17 @@ impl QueueState {
     }
 
     pub(super) fn keys_up_to(&self, sequence: u64) -> Vec<Key> {
-        self.messages
-            .range(
-                ..=Key {
-                    sequence,
-                    index: u16::MAX,
-                },
-            )
-            .map(|(key, _)| *key)
-            .collect()
+        let keys = self.messages.iter().map(|(key, _)| key);
+        keys.take_while(|key| key.sequence <= sequence).collect()
     }
 
     pub(super) fn start(&mut self, running_ms: u64, turn: impl Fn(u64) -> u64) {
         let hidden: Vec<Key> = self.hidden.iter().map(|(_, key)| *key).collect();
         for key in hidden {
-            let seat = match self.messages[&key].seat() {
+            let seat = match self.message(key).seat() {
                 Seat::Delayed(due) => Seat::Delayed(turn(due)),
                 Seat::InFlight(until) => Seat::InFlight(turn(until)),
-                ready @ Seat::Ready(_) => ready,
+                visible @ (Seat::Ready(_) | Seat::Fresh(_)) => visible,
             };
             self.seat(key, seat);
         }
@@ -349,6 +365,7 @@ impl QueueState {
             }
             self.make_ready(key);
         }
+        self.find_fresh();
     }
 
     /// When the next hidden message becomes visible.
@@ -359,7 +376,32 @@ impl QueueState {
 
     /// Visible messages in order.
     pub(crate) fn ready(&self) -> impl Iterator<Item = Key> {
-        self.ready.iter().map(|(_, key)| *key)
+        let from = self.fresh_after.map_or(Bound::Unbounded, Bound::Excluded);
+        let row = self
+            .messages
+            .range(from)
+            .filter_map(|(key, stored)| match stored.seat() {
+                Seat::Fresh(order) => Some((order, key)),
+                _ => None,
+            });
+        let mut fresh = row.take(self.fresh).peekable();
+        let mut hidden_before = self.ready.iter().copied().peekable();
+        std::iter::from_fn(move || {
+            let next = match (fresh.peek(), hidden_before.peek()) {
+                (Some(a), Some(b)) if b < a => hidden_before.next(),
+                (Some(_), _) => fresh.next(),
+                (None, _) => hidden_before.next(),
+            };
+            next.map(|(_, key)| key)
+        })
+    }
+
+    /// Passes over what stands in front of the first fresh message.
+    fn find_fresh(&mut self) {
+        let from = self.fresh_after.map_or(Bound::Unbounded, Bound::Excluded);
+        let row = self.messages.range(from);
+        let passed = row.take_while(|(_, stored)| !matches!(stored.seat(), Seat::Fresh(_)));
+        self.fresh_after = passed.last().map(|(key, _)| key).or(self.fresh_after);
     }
 
     /// Messages in flight.
@@ -381,7 +423,7 @@ impl QueueState {
             .iter()
             .take_while(|(_, m)| self.is_expired(m, now))
             .take(most)
-            .map(|(key, _)| *key)
+            .map(|(key, _)| key)
             .collect()
     }
 

@@ -156,7 +156,7 @@ impl State {
             chunks.json(QUEUES, &row);
         }
         for backlog in self.backlogs.values() {
-            for (key, pending) in &backlog.pending {
+            for (key, pending) in backlog.pending.iter() {
                 let w = chunks.begin(PENDING);
                 w.u32(backlog.number);
                 key.write(w);
@@ -169,7 +169,7 @@ impl State {
                 } else {
                     wall(pending.due).max(1)
                 });
-                let reason = backlog.giving_up.get(key);
+                let reason = backlog.giving_up.get(&key);
                 w.u8(u8::from(reason.is_some()));
                 if let Some((failure, exhausted)) = reason {
                     write_failure(w, failure);
@@ -186,7 +186,7 @@ impl State {
                 w.u64(stored.sent_running);
                 w.u32(stored.version);
                 match stored.seat() {
-                    Seat::Ready(_) => w.u8(0),
+                    Seat::Fresh(_) | Seat::Ready(_) => w.u8(0),
                     Seat::Delayed(due) => {
                         w.u8(1);
                         w.i64(wall(due));
