@@ -487,7 +487,13 @@ impl Core {
         if self.answer_kept(request, idempotency.as_ref()) {
             return;
         }
-        if now.running_ms.saturating_sub(matched_running) >= crate::limits::VERSION_LINGER_MS {
+        let matched_late =
+            now.running_ms.saturating_sub(matched_running) >= crate::limits::VERSION_LINGER_MS;
+        if matched_late
+            || !events
+                .iter()
+                .all(|(_, bytes)| self.state.knows_targets_of(bytes))
+        {
             self.out.push(Effect::Answer(request, Answer::MatchAgain));
             return;
         }

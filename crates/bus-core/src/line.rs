@@ -18,6 +18,8 @@ pub struct Line<T> {
     blocks: VecDeque<Block<T>>,
     strays: BTreeMap<Key, T>,
     len: usize,
+    /// The newest key that ever stood in a block.
+    newest: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl<T> Default for Line<T> {
             blocks: VecDeque::new(),
             strays: BTreeMap::new(),
             len: 0,
+            newest: None,
         }
     }
 }
@@ -71,7 +74,7 @@ impl<T: Default> Line<T> {
 
     /// Adds an entry. True if it stands at the end, behind all that were ever added.
     pub fn insert(&mut self, key: Key, value: T) -> bool {
-        if self.blocks.back().is_some_and(|block| key <= block.last()) {
+        if self.newest.is_some_and(|newest| key <= newest) {
             if let Some((block, at)) = self.locate(key) {
                 self.blocks[block].entries[at].1 = value;
             } else if self.strays.insert(key, value).is_none() {
@@ -96,6 +99,7 @@ impl<T: Default> Line<T> {
         block.present[at / 64] |= 1 << (at % 64);
         block.count += 1;
         self.len += 1;
+        self.newest = Some(key);
         true
     }
 
@@ -133,8 +137,7 @@ impl<T: Default> Line<T> {
         block.present[at / 64] &= !(1 << (at % 64));
         block.count -= 1;
         self.len -= 1;
-        // The newest block stays: it says what stands behind all.
-        if block.count == 0 && number + 1 < self.blocks.len() {
+        if block.count == 0 {
             self.blocks.remove(number);
         }
         Some(value)
@@ -254,6 +257,6 @@ mod tests {
             assert_eq!(line.remove(key(n)), Some(n));
         }
         assert!(line.is_empty());
-        assert_eq!(line.blocks.len(), 1);
+        assert!(line.blocks.is_empty());
     }
 }

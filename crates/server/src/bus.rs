@@ -39,11 +39,13 @@ const BATCH_MAX: usize = 512;
 const LAZY_MS: u64 = 5;
 /// Without traffic for this long the newest block is protected by an empty one. Source: rule 5.
 const IDLE_MS: u64 = 100;
-/// Longest time to answer a caller whose records the journal cannot take. Source: F11.
-const PUT_SECONDS_MAX: u64 = 10;
+/// Longest time that a caller waits for the disk. Source: F11.
+const DISK_WAIT: Duration = Duration::from_secs(10);
 /// A snapshot is due when the tail holds this many records or bytes. Source: design.md 4.
 const SNAPSHOT_RECORDS: u64 = 1_000_000;
 const SNAPSHOT_BYTES: u64 = 256 << 20;
+/// Pause before a snapshot that found no space is tried again, in milliseconds.
+const SNAPSHOT_PAUSE_MS: u64 = 10_000;
 /// Pause between two looks for segments that can be freed, in milliseconds.
 const FREE_MS: u64 = 1_000;
 
@@ -191,7 +193,9 @@ impl Bus {
             looks: Vec::new(),
             ready: Some(ready),
             lazy_since: None,
-            last_input: now.running_ms,
+            appended: (0, now.running_ms),
+            last_work: 0,
+            snapshot_after: 0,
             last_free: 0,
             stopping: None,
             options,
@@ -233,24 +237,36 @@ impl Bus {
     /// Asks the core and waits for its answer. If the caller goes away meanwhile, the core is told.
     ///
     /// # Errors
-    /// [`Unavailable`] if the core has ended or its journal takes nothing for ten seconds.
+    /// [`Unavailable`] if the core has ended, too many callers wait already, or the disk stands still for ten
+    /// seconds: what was asked may then have happened or not.
     pub async fn ask(
         &self,
         make: impl FnOnce(RequestNumber) -> Input + Send + 'static,
     ) -> Result<Answer, Unavailable> {
-        let _permit = self
-            .inner
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| Unavailable)?;
+        self.ask_waiting(Duration::ZERO, make).await
+    }
+
+    /// As [`Bus::ask`], for a receive that may wait so long for a message.
+    ///
+    /// # Errors
+    /// As [`Bus::ask`].
+    pub async fn ask_waiting(
+        &self,
+        wait: Duration,
+        make: impl FnOnce(RequestNumber) -> Input + Send + 'static,
+    ) -> Result<Answer, Unavailable> {
+        let _permit = self.inner.permits.try_acquire().map_err(|_| Unavailable)?;
+        let answered = tokio::time::timeout(wait + DISK_WAIT, self.ask_until_taken(make));
+        answered.await.map_err(|_| Unavailable)?
+    }
+
+    async fn ask_until_taken(
+        &self,
+        make: impl FnOnce(RequestNumber) -> Input + Send + 'static,
+    ) -> Result<Answer, Unavailable> {
         let request = self.inner.requests.fetch_add(1, Ordering::Relaxed);
         let mut answer = self.send_ask(request, Box::new(make)).await?;
-        let until = self.now().running_ms + PUT_SECONDS_MAX * 1000;
         while let Answer::Again(input) = answer {
-            if until < self.now().running_ms {
-                return Ok(Answer::Unavailable);
-            }
             tokio::time::sleep(Duration::from_millis(2)).await;
             answer = self.send_ask(request, Box::new(move |_| *input)).await?;
         }
@@ -288,12 +304,7 @@ impl Bus {
         &self,
         look: impl FnOnce(&Core, &Appender) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let _permit = self
-            .inner
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| Unavailable)?;
+        let _permit = self.inner.permits.try_acquire().map_err(|_| Unavailable)?;
         let (sender, receiver) = oneshot::channel();
         let look: Look = Box::new(move |core, appender| {
             let seen = look(core, appender);
@@ -304,7 +315,8 @@ impl Bus {
             .ordinary
             .try_send(Message::Look(look))
             .map_err(|_| Unavailable)?;
-        receiver.await.map_err(|_| Unavailable)
+        let seen = tokio::time::timeout(DISK_WAIT, receiver).await;
+        seen.map_err(|_| Unavailable)?.map_err(|_| Unavailable)
     }
 
     /// Tells what an attempt came to.
@@ -448,7 +460,10 @@ struct Owner {
     looks: Vec<(u64, Box<dyn FnOnce() + Send>)>,
     ready: Option<std::sync::mpsc::SyncSender<()>>,
     lazy_since: Option<u64>,
-    last_input: u64,
+    /// Number of the next record, and since when it has been that.
+    appended: (u64, u64),
+    last_work: u64,
+    snapshot_after: u64,
     last_free: u64,
     stopping: Option<Stopping>,
     options: Options,
@@ -528,7 +543,6 @@ impl Owner {
     }
 
     fn handle(&mut self, now: Now, message: Message) -> Result<(), i32> {
-        self.last_input = now.running_ms;
         let input = match message {
             Message::Ask(request, make, sender) => {
                 self.answers.insert(request, sender);
@@ -658,11 +672,18 @@ impl Owner {
         let lazy_over = self
             .lazy_since
             .is_some_and(|at| at + LAZY_MS <= now.running_ms);
-        let idle = now.running_ms >= self.last_input + IDLE_MS;
-        if !(waited_for || lazy_over || idle) {
+        let next = self.appender.journal.next();
+        if self.appended.0 != next {
+            self.appended = (next, now.running_ms);
+        }
+        let idle = now.running_ms >= self.appended.1 + IDLE_MS;
+        // Looks at free space are work too, and nobody waits for them.
+        let long_ago = now.running_ms >= self.last_work + IDLE_MS;
+        if !(waited_for || lazy_over || long_ago) {
             return;
         }
         self.lazy_since = None;
+        self.last_work = now.running_ms;
         let stamp = self.appender.stamp(now);
         while let Some(work) = self.appender.journal.take_work(idle.then_some(&stamp)) {
             if work.kind() == WorkKind::Write {
@@ -676,7 +697,9 @@ impl Owner {
         let journal = &mut self.appender.journal;
         let due =
             SNAPSHOT_RECORDS <= journal.tail_records() || SNAPSHOT_BYTES <= journal.tail_bytes();
-        if due && !journal.snapshot_running() && self.stopping.is_none() {
+        let pause_over = self.snapshot_after <= now.running_ms;
+        if due && pause_over && !journal.snapshot_running() && self.stopping.is_none() {
+            self.snapshot_after = now.running_ms + SNAPSHOT_PAUSE_MS;
             self.snapshot(now);
         }
         if now.running_ms < self.last_free + FREE_MS {

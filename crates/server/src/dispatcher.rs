@@ -14,6 +14,7 @@ use bus_core::record::{Event, Record};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use targets::client::Client;
@@ -286,10 +287,24 @@ impl LogWriter {
                 continue;
             };
             let (lines, written) = by_log.entry(name.as_str().to_owned()).or_default();
-            match prepare(&self.bus, &attempt) {
+            // A panic in an attempt is a failed attempt (F35).
+            let prepared = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                let prepared = prepare(&self.bus, &attempt)?;
+                let line = line(&prepared.record, prepared.body.as_deref(), &attempt);
+                Ok((prepared, line))
+            }));
+            let prepared = prepared.unwrap_or_else(|_| {
+                Err(Attempted {
+                    attempt: Box::new(attempt.clone()),
+                    outcome: deferred(Code::InternalError, "internal failure"),
+                    record: None,
+                    body: None,
+                })
+            });
+            match prepared {
                 Err(ended) => self.bus.attempted(ended),
-                Ok(Prepared { record, body }) => {
-                    lines.push(line(&record, body.as_deref(), &attempt));
+                Ok((Prepared { record, body }, line)) => {
+                    lines.push(line);
                     written.push(Attempted {
                         attempt: Box::new(attempt),
                         outcome: Outcome::Delivered,

@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::rule_files::{self, keeper::Keeper};
 use crate::store::{self, StoreError};
 use bus_core::core::{Quotas, Settings};
+use rustix::process::{Resource, Rlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use targets::client::{Client, Timeouts};
 use targets::egress::{Egress, EgressSettings};
 use targets::log::{LogFiles, LogOptions};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Why a server did not start. The exit code says which kind.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +77,8 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn start(config: Config) -> Result<Self, ServeError> {
+    pub async fn start(mut config: Config) -> Result<Self, ServeError> {
+        config.connections_max = config.connections_max.min(connections_within_limit());
         let (api_listener, operator_listener) = (
             listen(config.listen).await?,
             listen(config.operator_listen).await?,
@@ -144,7 +146,7 @@ impl Server {
             config: Arc::new(config),
             client,
             files: Arc::default(),
-            bodies: Arc::new(tokio::sync::Semaphore::new(BODIES_KIB_MAX)),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);
@@ -218,4 +220,28 @@ fn local(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, Serv
     listener
         .local_addr()
         .map_err(|source| ServeError::Listen { address, source })
+}
+
+/// Descriptors that are not for connections: segments, logs, rule files, standard streams.
+const DESCRIPTORS_KEPT: u64 = 64;
+
+/// Raises the limit of descriptors as far as it goes, and says how many connections fit under it: outbound
+/// ones have a quarter. Source: design.md 5.
+fn connections_within_limit() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where it may not be raised, what there is has to do.
+    let _ = rustix::process::setrlimit(Resource::Nofile, wanted);
+    let descriptors = rustix::process::getrlimit(Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX);
+    let connections = (descriptors - descriptors / 4)
+        .saturating_sub(DESCRIPTORS_KEPT)
+        .max(16);
+    usize::try_from(connections)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
 }

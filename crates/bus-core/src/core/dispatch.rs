@@ -90,7 +90,7 @@ impl Core {
     /// A backlog may have something due.
     pub(super) fn wake(&mut self, number: u32) {
         if let Some(backlog) = self.state.backlogs.get(&number) {
-            self.lanes[usize::from(backlog.webhook)]
+            self.lanes[usize::from(backlog.is_webhook())]
                 .ready
                 .insert(number);
         }
@@ -125,17 +125,20 @@ impl Core {
             }
             return false;
         }
-        let slots = match backlog.webhook {
+        let slots = match backlog.is_webhook() {
             true => WEBHOOK_IN_FLIGHT_MAX,
             false => LOG_IN_FLIGHT_MAX,
         };
-        if slots <= backlog.in_flight() || !backlog.has_due(now.running_ms, synced) {
+        if slots <= backlog.in_flight() {
+            return false;
+        }
+        if !backlog.has_due(now.running_ms, synced) {
             if let Some(due) = backlog.next_due() {
                 self.set_timer(Timer::Backlog(number), due.max(now.running_ms + 1));
             }
             return false;
         }
-        let outbound = backlog.webhook;
+        let outbound = backlog.is_webhook();
         let (delivery, pending) = backlog
             .take(now.running_ms, synced)
             .expect("it has something due");
@@ -234,6 +237,12 @@ impl Core {
         };
         let age = now.running_ms - pending.accepted_running;
         let attempts_before = u32::from(pending.attempts);
+        let damaged =
+            matches!(&attempted.outcome, Outcome::Refused(f) if f.code == Code::StorageCorrupt);
+        if attempted.record.is_none() && !damaged {
+            // It could not be read now, and may be another time: it must not end as an empty letter.
+            return self.look_again(now, attempted, attempts_before, journal);
+        }
         if let Some((failure, exhausted)) = &attempt.give_up {
             let ended = Ended {
                 attempts: attempts_before,
@@ -277,6 +286,29 @@ impl Core {
                 self.give_up(now, attempted, &ended, journal)
             }
         }
+    }
+
+    /// An attempt that came to nothing that counts is made again.
+    fn look_again(
+        &mut self,
+        now: Now,
+        attempted: &Attempted,
+        attempts: u32,
+        journal: &mut dyn Append,
+    ) -> Result<(), Full> {
+        let delay = retry::backoff(attempts.max(1), self.random.next());
+        let due = now.wall_ms + delay.cast_signed();
+        let (followed, failure) = match (&attempted.attempt.give_up, &attempted.outcome) {
+            (Some((failure, exhausted)), _) => (
+                Followed::DeadLetterRetryAt(due, *exhausted),
+                Some(failure.clone()),
+            ),
+            (None, Outcome::Deferred { failure, .. }) => {
+                (Followed::RetryAt(due), Some(failure.clone()))
+            }
+            (None, _) => (Followed::RetryAt(due), None),
+        };
+        self.tell(now, attempted, attempts, followed, failure, journal)
     }
 
     /// Records what followed attempt number `attempt`.

@@ -45,7 +45,7 @@ impl Pending {
     }
 }
 
-/// Bus, rule, id, and whether it is a webhook in shorthand.
+/// Bus, rule, id, and whether it is a webhook.
 pub type BacklogName = (BusName, RuleName, TargetId, bool);
 
 /// The deliveries of one target.
@@ -55,8 +55,8 @@ pub struct Backlog {
     pub number: u32,
     /// Which target.
     pub name: BacklogName,
-    /// Whether attempts go out of the house, and so have few slots.
-    pub webhook: bool,
+    /// Versions of the target that are still there.
+    pub(super) versions: u32,
     /// Since when the target is gone.
     pub retired_running: Option<u64>,
     /// Deliveries that arrived.
@@ -82,7 +82,7 @@ impl Backlog {
         Self {
             number,
             name,
-            webhook: false,
+            versions: 0,
             retired_running: None,
             delivered: 0,
             dead_letters: 0,
@@ -96,6 +96,12 @@ impl Backlog {
             in_flight: 0,
             retry_next: false,
         }
+    }
+
+    /// Whether attempts go out of the house, and so have few slots.
+    #[must_use]
+    pub fn is_webhook(&self) -> bool {
+        self.name.3
     }
 
     /// Deliveries that have not ended.

@@ -440,12 +440,17 @@ impl State {
             && entry.removed_running.is_some()
             && entry.references == 0
         {
-            let backlog = entry.version.backlog;
+            let number_of_backlog = entry.version.backlog;
             self.versions.remove(&number);
-            let named = self.versions.values().any(|e| e.version.backlog == backlog);
-            if !named && let Some(gone) = self.backlogs.remove(&backlog) {
-                assert!(gone.is_empty());
-                self.backlog_names.remove(&gone.name);
+            let backlog = self
+                .backlogs
+                .get_mut(&number_of_backlog)
+                .expect("a version's backlog lives as long as the version");
+            backlog.versions -= 1;
+            if backlog.versions == 0 {
+                assert!(backlog.is_empty());
+                self.backlog_names.remove(&backlog.name);
+                self.backlogs.remove(&number_of_backlog);
             }
         }
     }
@@ -731,13 +736,12 @@ impl State {
             }
             self.remove_version(now, number);
         }
-        // A webhook written in shorthand that comes back as another kind has not come back (F27).
-        let backlog_name = (
-            name.0.clone(),
-            name.1.clone(),
-            name.2.clone(),
-            target.webhook.is_some(),
-        );
+        let kind = Kind::of(&target.arn, &self.home);
+        // What goes out of the house and what stays in it have different slots, so a target that changes from
+        // one to the other has two backlogs. And a webhook that comes back as another kind has not come back
+        // (F27).
+        let webhook = matches!(kind, Kind::Webhook(..));
+        let backlog_name = (name.0.clone(), name.1.clone(), name.2.clone(), webhook);
         let backlog = *self
             .backlog_names
             .entry(backlog_name.clone())
@@ -750,8 +754,6 @@ impl State {
             });
         let number = self.version_next;
         self.version_next += 1;
-        let kind = Kind::of(&target.arn, &self.home);
-        let webhook = matches!(kind, Kind::Webhook(..));
         let version = Version {
             number,
             backlog,
@@ -770,7 +772,7 @@ impl State {
         self.current.insert(name, number);
         let backlog_state = self.backlogs.get_mut(&backlog).expect("made above");
         backlog_state.retired_running = None;
-        backlog_state.webhook = webhook;
+        backlog_state.versions += 1;
         if self.live {
             self.arrivals.push_back((0, Arrival::Backlog(backlog)));
         }
@@ -859,6 +861,16 @@ impl State {
     /// All versions that something names, in no order.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.versions.values().map(|entry| &entry.version)
+    }
+
+    /// Whether every target version that an encoded event names is still there.
+    pub(crate) fn knows_targets_of(&self, event: &[u8]) -> bool {
+        match Record::decode(event) {
+            Ok(Record::Event { deliveries, .. }) => deliveries
+                .iter()
+                .all(|version| self.versions.contains_key(&(version & !MUST_WAIT))),
+            _ => false,
+        }
     }
 
     /// All queues by name.

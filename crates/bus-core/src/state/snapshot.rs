@@ -53,7 +53,7 @@ struct BacklogRow {
     bus: BusName,
     rule: RuleName,
     id: TargetId,
-    shorthand: bool,
+    webhook: bool,
     retired: bool,
     delivered: u64,
     dead_letters: u64,
@@ -112,13 +112,13 @@ impl State {
             w.u32(number);
         }
         for backlog in self.backlogs.values() {
-            let (bus, rule, id, shorthand) = backlog.name.clone();
+            let (bus, rule, id, webhook) = backlog.name.clone();
             let row = BacklogRow {
                 number: backlog.number,
                 bus,
                 rule,
                 id,
-                shorthand,
+                webhook,
                 retired: backlog.retired_running.is_some(),
                 delivered: backlog.delivered,
                 dead_letters: backlog.dead_letters,
@@ -253,7 +253,7 @@ impl State {
                 }
                 BACKLOGS => {
                     let row: BacklogRow = row(&mut r)?;
-                    let name = (row.bus, row.rule, row.id, row.shorthand);
+                    let name = (row.bus, row.rule, row.id, row.webhook);
                     let mut backlog = Backlog::new(row.number, name.clone());
                     backlog.retired_running = row.retired.then_some(0);
                     backlog.delivered = row.delivered;
@@ -278,7 +278,7 @@ impl State {
                         target: row.target,
                     };
                     if let Some(backlog) = self.backlogs.get_mut(&row.backlog) {
-                        backlog.webhook |= matches!(version.kind, Kind::Webhook(..));
+                        backlog.versions += 1;
                     }
                     let entry = VersionEntry {
                         version: Arc::new(version),

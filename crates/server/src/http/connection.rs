@@ -399,8 +399,11 @@ async fn read_bounded<'d>(
     }
     let kib = u32::try_from(declared.div_ceil(1024)).map_err(|_| Unread::TooLarge)?;
     let room = tokio::time::timeout(BODIES_WAIT, doors.bodies.acquire_many(kib));
-    let room = room.await.map_err(|_| Unread::Busy)?.expect("never closed");
+    let mut room = room.await.map_err(|_| Unread::Busy)?.expect("never closed");
     let body = read_body(incoming, bytes_max, doors.config.body_timeout).await?;
+    // A body in chunks took the most there can be: what it does not need goes back at once.
+    let unused = (kib as usize).saturating_sub(body.len().div_ceil(1024));
+    drop(room.split(unused));
     Ok((body, room))
 }
 

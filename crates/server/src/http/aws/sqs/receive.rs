@@ -17,6 +17,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Messages of one answer.
 const MOST: i32 = 10;
@@ -110,7 +111,10 @@ pub async fn receive(call: &Call<'_>, members: &Members<'_>) -> Result<Output, R
     let asked = call
         .doors
         .bus
-        .ask(move |request| Input::Receive { request, receive });
+        .ask_waiting(Duration::from_secs(wait), move |request| Input::Receive {
+            request,
+            receive,
+        });
     let given = match asked.await? {
         Answer::Messages(given) => given,
         Answer::Refused(refusal) => return Err(refusal.into()),
