@@ -35,6 +35,7 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(self, json: bool) -> Outcome {
+        settle_heap();
         start_logs(json);
         let layered = self.settings.load_or_fail(CONFIG, json)?;
         for warning in &layered.warnings {
@@ -50,6 +51,36 @@ impl Serve {
         // What still blocks (a look at a slow file system) does not hold up the end.
         runtime.shutdown_background();
         Ok(code)
+    }
+}
+
+/// Names of glibc's heap settings, read by it before `main`, and what they are set to.
+const HEAP: [(&str, &str); 2] = [
+    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ("MALLOC_ARENA_MAX", "2"),
+];
+
+/// Starts this program anew with a heap that gives memory back, unless the operator has set it.
+///
+/// glibc raises its own threshold for that with the largest block that was ever freed, so a backlog that has
+/// gone stays in the process: 10 MB after 100,000 events, 5 MB with the threshold fixed (tests/e2e/memory.rs).
+/// It takes settings from the environment alone. Other allocators of the field were larger from the start.
+fn settle_heap() {
+    use std::os::unix::process::CommandExt;
+    if !cfg!(target_env = "gnu")
+        || HEAP
+            .iter()
+            .any(|(name, _)| std::env::var_os(name).is_some())
+    {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        // The same process goes on in the new image; this returns only if it could not be done, and then the
+        // server runs on as it is.
+        let _ = std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .envs(HEAP)
+            .exec();
     }
 }
 
