@@ -54,11 +54,8 @@ impl Serve {
     }
 }
 
-/// Names of glibc's heap settings, read by it before `main`, and what they are set to.
-const HEAP: [(&str, &str); 2] = [
-    ("MALLOC_TRIM_THRESHOLD_", "131072"),
-    ("MALLOC_ARENA_MAX", "2"),
-];
+/// glibc's heap setting, read by it before `main`: free memory at the heap's end above this goes back, in bytes.
+const HEAP: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "131072");
 
 /// Starts this program anew with a heap that gives memory back, unless the operator has set it.
 ///
@@ -67,11 +64,7 @@ const HEAP: [(&str, &str); 2] = [
 /// It takes settings from the environment alone. Other allocators of the field were larger from the start.
 fn settle_heap() {
     use std::os::unix::process::CommandExt;
-    if !cfg!(target_env = "gnu")
-        || HEAP
-            .iter()
-            .any(|(name, _)| std::env::var_os(name).is_some())
-    {
+    if !cfg!(target_env = "gnu") || std::env::var_os(HEAP.0).is_some() {
         return;
     }
     if let Ok(program) = std::env::current_exe() {
@@ -79,7 +72,7 @@ fn settle_heap() {
         // server runs on as it is.
         let _ = std::process::Command::new(program)
             .args(std::env::args_os().skip(1))
-            .envs(HEAP)
+            .env(HEAP.0, HEAP.1)
             .exec();
     }
 }
