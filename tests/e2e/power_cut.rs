@@ -2,8 +2,9 @@
 //!
 //! The data directory lies on an ext4 image behind a loop device; what was acknowledged is noted in
 //! this process. Each cycle: cut, kill, unmount, mount again (the file system's journal is replayed),
-//! start. The checker is that of `crash.rs`. Needs `root` and `loop`; `BUSBAR_POWER_CYCLES` sets how
-//! often (default 3).
+//! start. Between cut and kill the server still talks, as no machine without power does; what it says
+//! then does not count (`Power` in `load.rs` tells why). The checker is that of `crash.rs`. Needs
+//! `root` and `loop`; `BUSBAR_POWER_CYCLES` sets how often (default 3).
 //!
 //! A test of durability is worth something only if it fails when the sync is taken out:
 //! `BUSBAR_MUTANT_BINARY` names a binary built with `tests/mutants/no-sync.patch`, and the second
@@ -14,11 +15,12 @@
 mod support;
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::load::{Plan, Report, Run};
+use support::load::{Plan, Power, Report, Run};
 use support::{Options, python, repository, require, wait_until};
 
 /// Size of the image. Sparse; above the 1 GiB of free space under which the server takes no events.
@@ -51,10 +53,20 @@ impl Disk {
         }
     }
 
-    /// All that is not synced is gone; every call after it fails.
-    fn cut(&self) {
-        let script = repository("tests/e2e/cut_power.py");
-        run(&python(), &[text(&script), text(&self.mount)]);
+    /// Starts what will cut the power, and waits until nothing but the call itself is left to do.
+    fn fuse(&self) -> Fuse {
+        let mut process = Command::new(python())
+            .arg(repository("tests/e2e/cut_power.py"))
+            .arg(&self.mount)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python can be run");
+        let mut ready = [0];
+        let said = process.stdout.as_mut().expect("stdout is piped");
+        said.read_exact(&mut ready)
+            .expect("the script says that it is ready");
+        Fuse(process)
     }
 
     /// What a machine does when it comes up again.
@@ -71,6 +83,20 @@ impl Disk {
             },
         );
         run("mount", &[&self.device, text(&self.mount)]);
+    }
+}
+
+/// A power cut that waits for its moment. The time between the last answer that counts and the cut
+/// has to be short, and an interpreter starts slowly.
+struct Fuse(Child);
+
+impl Fuse {
+    /// All that is not synced is gone; every call after it fails.
+    fn cut(mut self, power: &Power) {
+        power.off();
+        drop(self.0.stdin.take());
+        let status = self.0.wait().expect("our own child can be awaited");
+        assert!(status.success(), "cut_power.py: {status}");
     }
 }
 
@@ -121,8 +147,9 @@ fn cut_under_load(binary: Option<PathBuf>, cycles: u64, idle: Duration) -> Resul
     for cycle in 1..=cycles {
         let time = Duration::from_millis(fastrand::u64(400..1_500));
         let before = run.acked();
+        let (fuse, power) = (disk.fuse(), run.power());
         run.crash(time, |server| {
-            disk.cut();
+            fuse.cut(&power);
             server.kill9();
             disk.mount_again();
         })
