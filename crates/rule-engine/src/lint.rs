@@ -399,7 +399,9 @@ impl Condition<'_, '_> {
             Matcher::Text(text) => asks_little(text),
             _ => false,
         };
-        !self.matchers.iter().any(wide) && !self.is_always_met()
+        let place = Place::of(&self.path);
+        let possible = |matcher: &&Matcher| impossible(matcher, place, &self.path).is_none();
+        !self.matchers.iter().filter(possible).any(wide) && !self.is_always_met()
     }
 }
 
@@ -888,6 +890,12 @@ mod tests {
         }
         check(r#"{"source":[{"wildcard":"*abc*"}]}"#, &[]);
         check(r#"{"source":[{"wildcard":"a*"}]}"#, &[]);
+        // What is impossible widens nothing.
+        let absent = r#"{"exists":false}"#;
+        check(
+            &format!(r#"{{"source":["a",{absent}]}}"#),
+            &[(IMPOSSIBLE_VALUE, absent)],
+        );
         check(r#"{"source":["a"],"detail":{"a":[{"exists":false}]}}"#, &[]);
     }
 
