@@ -305,6 +305,11 @@ fn exit_codes_are_as_documented() {
     );
     let bad = repository("fixtures/rule-files-invalid");
     assert_eq!(code(&["rules", "check", bad.to_str().unwrap()]), 1);
+    assert_eq!(
+        code(&["rules", "lint", repository("rules").to_str().unwrap()]),
+        0
+    );
+    assert_eq!(code(&["rules", "lint", bad.to_str().unwrap()]), 2);
     let ran = run_with(
         &server,
         &["put", "-"],

@@ -10,6 +10,7 @@
 //! | [`wildcard`] | one wildcard: reading, matching, counting its complexity |
 //! | [`oracle`] | one pattern against one event, plain and slow |
 //! | [`shape`] | what a target is sent of an event |
+//! | [`lint`] | what the author of a valid pattern may regret |
 //! | [`rule_set`] | many patterns against one event: what the bus holds |
 //!
 //! Below them, for nobody else: `number`, `address` and `fold` (when two values are the same),
@@ -17,6 +18,7 @@
 //! fields may be chosen together).
 
 pub mod json;
+pub mod lint;
 pub mod oracle;
 pub mod pattern;
 pub mod rule_set;

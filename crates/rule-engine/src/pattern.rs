@@ -8,7 +8,7 @@
 
 pub mod error;
 
-mod operators;
+pub(crate) mod operators;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,12 +7,14 @@
 //! | room | holds |
 //! | --- | --- |
 //! | `read` | one file's JSON into rules, with every refusal |
+//! | [`lint`] | warnings about patterns, for who asks |
 //! | [`keeper`] | the first load, and a look at the directory ten times a second |
 //!
 //! A set is a set: a file that cannot be read refuses all of them, since half a set would route events
 //! nowhere without a word.
 
 pub mod keeper;
+pub mod lint;
 mod read;
 
 use crate::diagnostic::{Diagnostic, Severity};
@@ -78,6 +80,9 @@ pub struct Written {
     source: Source,
     name: Range<usize>,
     bus: Option<Range<usize>>,
+    pattern: Range<usize>,
+    /// Codes of the lint that the rule switches off.
+    allowed: BTreeSet<&'static str>,
 }
 
 impl Written {

@@ -13,7 +13,7 @@ use crate::number::comparable;
 use crate::wildcard::{Wildcard, WildcardFault};
 
 /// Reads one item of a leaf; an operator over a list gives one matcher.
-pub(super) fn item(
+pub(crate) fn item(
     matchers: &mut Vec<Matcher>,
     node: &Node<'_>,
     path: &str,
@@ -34,7 +34,7 @@ pub(super) fn item(
 }
 
 /// The wildcards of a leaf that was read without a fault, for the count of its complexity.
-pub(super) fn wildcards<'n>(items: &'n [Node<'_>]) -> Vec<&'n str> {
+pub(crate) fn wildcards<'n>(items: &'n [Node<'_>]) -> Vec<&'n str> {
     let mut found = Vec::new();
     for item in items {
         let mut member = first_member(item);

@@ -1,4 +1,5 @@
-//! `busbar rules check`: what the server would say of rule files, without a server.
+//! `busbar rules check` and `busbar rules lint`: what is wrong with rule files, and what may be regretted,
+//! without a server.
 
 use super::config::Settings;
 use super::{Failure, NO, Outcome, USAGE, colours};
@@ -11,11 +12,13 @@ use targets::egress::{Egress, EgressSettings};
 #[derive(Subcommand)]
 pub enum Command {
     /// Check rule files as `serve` would, and point at every fault.
-    Check(Check),
+    Check(Files),
+    /// Point at what is allowed and probably not meant: patterns that match nothing or everything, and more.
+    Lint(Files),
 }
 
 #[derive(Args)]
-pub struct Check {
+pub struct Files {
     /// A directory of rule files, or files [default: the directory of the settings, ./rules].
     #[arg(value_name = "DIR|FILE")]
     paths: Vec<PathBuf>,
@@ -35,13 +38,17 @@ pub struct Check {
 
 impl Command {
     pub fn run(self, json: bool) -> Outcome {
-        let Self::Check(check) = self;
-        check.run(json)
+        match self {
+            Self::Check(files) => check(files.load(json)?, json),
+            Self::Lint(files) => lint(files.load(json)?, json),
+        }
     }
 }
 
-impl Check {
-    fn run(self, json: bool) -> Outcome {
+type Read = Result<Loaded, Vec<Diagnostic>>;
+
+impl Files {
+    fn load(self, json: bool) -> Result<Read, Failure> {
         let settings = Settings {
             config: self.config,
             account: self.account,
@@ -67,57 +74,94 @@ impl Check {
         if paths.is_empty() {
             paths.push(config.rules);
         }
-        match load(&paths, &context) {
-            Ok(loaded) => {
-                show(&loaded.warnings, json);
-                let targets: usize = loaded.rules.iter().map(|rule| rule.targets.len()).sum();
-                if json {
-                    say!(
-                        "{}",
-                        serde_json::json!({
-                            "ok": true, "files": loaded.files, "rules": loaded.rules.len(), "targets": targets,
-                            "queues": loaded.queues,
-                            "diagnostics": loaded.warnings.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
-                        })
-                    );
-                } else {
-                    say!(
-                        "{} in {}, {}: good{}",
-                        count(loaded.rules.len(), "rule"),
-                        count(loaded.files, "file"),
-                        count(targets, "target"),
-                        match loaded.warnings.len() {
-                            0 => String::new(),
-                            n => format!(", {}", count(n, "warning")),
-                        }
-                    );
-                }
-                Ok(0)
+        Ok(load(&paths, &context))
+    }
+}
+
+fn check(read: Read, json: bool) -> Outcome {
+    match read {
+        Ok(loaded) => {
+            let targets: usize = loaded.rules.iter().map(|rule| rule.targets.len()).sum();
+            if json {
+                say!(
+                    "{}",
+                    serde_json::json!({
+                        "ok": true, "files": loaded.files, "rules": loaded.rules.len(), "targets": targets,
+                        "queues": loaded.queues, "diagnostics": values(&loaded.warnings),
+                    })
+                );
+            } else {
+                show(&loaded.warnings);
+                say!(
+                    "{} in {}, {}: good{}",
+                    count(loaded.rules.len(), "rule"),
+                    count(loaded.files, "file"),
+                    count(targets, "target"),
+                    match loaded.warnings.len() {
+                        0 => String::new(),
+                        n => format!(", {}", count(n, "warning")),
+                    }
+                );
             }
-            Err(faults) => {
-                show(&faults, json);
-                if json {
-                    say!(
-                        "{}",
-                        serde_json::json!({
-                            "ok": false,
-                            "diagnostics": faults.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
-                        })
-                    );
-                } else {
-                    let errors = faults
-                        .iter()
-                        .filter(|f| f.severity == Severity::Error)
-                        .count();
-                    eprintln!(
-                        "{}: a server would keep its last good set",
-                        count(errors, "fault")
-                    );
-                }
-                Ok(NO)
-            }
+            Ok(0)
+        }
+        Err(faults) => {
+            faulty(&faults, json);
+            Ok(NO)
         }
     }
+}
+
+fn lint(read: Read, json: bool) -> Outcome {
+    let loaded = match read {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            faulty(&faults, json);
+            return Ok(USAGE);
+        }
+    };
+    let warnings = rule_files::lint::lint(&loaded);
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({
+                "ok": warnings.is_empty(), "files": loaded.files, "rules": loaded.rules.len(),
+                "diagnostics": values(&warnings),
+            })
+        );
+    } else {
+        show(&warnings);
+        say!(
+            "{} in {}: {}",
+            count(loaded.rules.len(), "rule"),
+            count(loaded.files, "file"),
+            match warnings.len() {
+                0 => "no warning".to_owned(),
+                n => count(n, "warning"),
+            }
+        );
+    }
+    Ok(if warnings.is_empty() { 0 } else { NO })
+}
+
+/// Tells why the files are no set.
+fn faulty(faults: &[Diagnostic], json: bool) {
+    if json {
+        say!(
+            "{}",
+            serde_json::json!({ "ok": false, "diagnostics": values(faults) })
+        );
+        return;
+    }
+    show(faults);
+    let errors = faults
+        .iter()
+        .filter(|f| f.severity == Severity::Error)
+        .count();
+    eprintln!(
+        "{}: a server would keep its last good set",
+        count(errors, "fault")
+    );
 }
 
 fn load(paths: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
@@ -154,12 +198,14 @@ fn missing(path: &Path) -> Diagnostic {
     }
 }
 
-fn show(diagnostics: &[Diagnostic], json: bool) {
-    if !json {
-        for diagnostic in diagnostics {
-            eprintln!("{}", diagnostic.report(colours(&std::io::stderr())));
-        }
+fn show(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        eprintln!("{}", diagnostic.report(colours(&std::io::stderr())));
     }
+}
+
+fn values(diagnostics: &[Diagnostic]) -> Vec<serde_json::Value> {
+    diagnostics.iter().map(Diagnostic::to_json).collect()
 }
 
 fn count(number: usize, what: &str) -> String {

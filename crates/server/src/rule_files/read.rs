@@ -12,6 +12,7 @@ use bus_core::document::{
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
 use rule_engine::json::{self, Node, NodeKind};
+use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
 use rule_engine::shape::InputError;
 use serde_json::{Map, Value};
@@ -33,7 +34,7 @@ const GROUP_CHARACTERS_MAX: usize = 100;
 /// Headers of one webhook.
 const HEADERS_MAX: usize = 50;
 
-const RULE_MEMBERS: [&str; 9] = [
+const RULE_MEMBERS: [&str; 10] = [
     "$schema",
     "Name",
     "Description",
@@ -43,6 +44,7 @@ const RULE_MEMBERS: [&str; 9] = [
     "State",
     "RoleArn",
     "Targets",
+    "Lint",
 ];
 const TARGET_MEMBERS: [&str; 13] = [
     "Id",
@@ -182,12 +184,13 @@ impl Reader<'_> {
             self.optional_text(&members, "Description", 0, DESCRIPTION_CHARACTERS_MAX);
         let role_arn = self.optional_text(&members, "RoleArn", 1, ARN_CHARACTERS_MAX);
         let state = self.state(&members);
+        let allowed = self.allowed(&members);
         let (Ok(name), Ok(bus)) = (name, bus) else {
             return;
         };
         let targets = self.targets(&members, &bus, &name);
-        let (Ok(pattern), Ok(description), Ok(role_arn), Ok(state), Ok(targets)) =
-            (pattern, description, role_arn, state, targets)
+        let (Ok(pattern), Ok(description), Ok(role_arn), Ok(state), Ok(allowed), Ok(targets)) =
+            (pattern, description, role_arn, state, allowed, targets)
         else {
             return;
         };
@@ -198,6 +201,8 @@ impl Reader<'_> {
             source: self.source.clone(),
             name: members.get("Name").map_or(span(node), |m| span(&m.value)),
             bus: members.get("EventBusName").map(|m| span(&m.value)),
+            pattern: span(&members["EventPattern"].value),
+            allowed,
         };
         if targets.is_empty() {
             let mut warning = written.fault(
@@ -294,6 +299,36 @@ impl Reader<'_> {
         })
     }
 
+    /// The codes of warnings that the rule's author has seen and wants no more of.
+    fn allowed(&mut self, members: &Members<'_, '_>) -> Take<BTreeSet<&'static str>> {
+        let mut allowed = BTreeSet::new();
+        let Some(lint) = members.get("Lint") else {
+            return Ok(allowed);
+        };
+        let lint = self.members(&lint.value, "Lint", &["Allow"])?;
+        let Some(allow) = lint.get("Allow") else {
+            return Ok(allowed);
+        };
+        let NodeKind::Array(items) = &allow.value.kind else {
+            return Err(self.kind(&allow.value, "Allow", "a list of codes"));
+        };
+        for item in items {
+            let text = self.text_of("an item of Allow", item)?;
+            match CODES.into_iter().find(|code| *code == text) {
+                Some(code) => allowed.insert(code),
+                None => {
+                    return Err(self.fault(
+                        "rule::lint",
+                        span(item),
+                        format!("`{text}` is no warning of `busbar rules lint`"),
+                        Some(did_you_mean(text, &CODES)),
+                    ));
+                }
+            };
+        }
+        Ok(allowed)
+    }
+
     /// The pattern's text: an object's own bytes, or what a string holds.
     fn pattern(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<String> {
         let missing = "Parameter(s) EventPattern or ScheduleExpression must be specified.";
@@ -310,9 +345,9 @@ impl Reader<'_> {
             ));
         };
         let value = &member.value;
-        let (text, string) = match &value.kind {
-            NodeKind::Object(_) => (self.text[span(value)].to_owned(), false),
-            NodeKind::String(text) => (text.to_string(), true),
+        let text = match &value.kind {
+            NodeKind::Object(_) => self.text[span(value)].to_owned(),
+            NodeKind::String(text) => text.to_string(),
             _ => {
                 return Err(self.fault(
                     "rule::pattern",
@@ -345,12 +380,7 @@ impl Reader<'_> {
             complexity_limit: self.context.complexity.then_some(COMPLEXITY_MAX),
         };
         if let Err(error) = Pattern::parse_with(&text, &options) {
-            let inside = error.span();
-            let place = if string {
-                self.inside(value, inside)
-            } else {
-                value.start + inside.start..value.start + inside.end
-            };
+            let place = inside_pattern(self.text, &span(value), error.span());
             let message = format!("Event pattern is not valid. Reason: {error}");
             return Err(self.fault(error.code(), place, message, error.help()));
         }
@@ -1081,10 +1111,7 @@ impl Reader<'_> {
         if !matches!(node.kind, NodeKind::String(_)) {
             return span(node);
         }
-        let raw = &self.text[node.start + 1..node.end - 1];
-        let start = node.start + 1 + raw_offset(raw, inside.start);
-        let end = node.start + 1 + raw_offset(raw, inside.end);
-        start..end.max(start)
+        inside_string(self.text, &span(node), inside)
     }
 
     fn diagnostic(
@@ -1125,6 +1152,26 @@ fn span(node: &Node<'_>) -> Range<usize> {
 /// The bracket that opens an object: where something is missing in it.
 fn first(node: &Node<'_>) -> Range<usize> {
     node.start..node.start + 1
+}
+
+/// Bytes of a file that hold `inside` of the pattern that is written at `place`, as object or string.
+pub(super) fn inside_pattern(
+    text: &str,
+    place: &Range<usize>,
+    inside: Range<usize>,
+) -> Range<usize> {
+    if text[place.clone()].starts_with('"') {
+        return inside_string(text, place, inside);
+    }
+    place.start + inside.start..place.start + inside.end
+}
+
+/// Bytes of a file that hold `inside` of what the JSON string at `place` means.
+fn inside_string(text: &str, place: &Range<usize>, inside: Range<usize>) -> Range<usize> {
+    let raw = &text[place.start + 1..place.end - 1];
+    let start = place.start + 1 + raw_offset(raw, inside.start);
+    let end = place.start + 1 + raw_offset(raw, inside.end);
+    start..end.max(start)
 }
 
 /// Where in the raw text of a JSON string the byte `offset` of its meaning is written.

@@ -70,6 +70,7 @@ fn the_example_rules_are_good_and_without_warning() {
     let loaded = load(&fixtures().join("../rules"), &context()).unwrap();
     assert_eq!(loaded.files, 3);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(lint::lint(&loaded), []);
     let queues: Vec<&str> = loaded.queues.iter().map(QueueName::as_str).collect();
     assert_eq!(queues, ["alerts", "inventory"]);
 }
@@ -289,4 +290,112 @@ fn only_json_files_of_the_folder_are_read() {
         load(Path::new("no-such-directory"), &context()),
         Err(LoadError::Missing(_))
     ));
+}
+
+/// `line:column code`, and the text under each warning of a set.
+#[track_caller]
+fn linted(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    let loaded = set(files).unwrap();
+    let of = |warning: Diagnostic| {
+        assert_eq!(warning.severity, Severity::Warning);
+        let file = Path::new(&warning.file).file_name().unwrap();
+        let (line, column) = warning.place();
+        let place = format!("{}:{line}:{column} {}", file.display(), warning.code);
+        (place, warning.text[warning.span.clone()].to_owned())
+    };
+    lint::lint(&loaded).into_iter().map(of).collect()
+}
+
+#[test]
+fn a_warning_has_its_place_in_the_file() {
+    let pair = |place: &str, under: &str| (place.to_owned(), under.to_owned());
+    let rule = "{\"Name\":\"r\",\n \"EventPattern\":{\"time\":[\"é\",\n  5]}}";
+    assert_eq!(
+        linted(&[("a.json", rule)]),
+        [pair("a.json:3:3 impossible-value", "5")]
+    );
+    // Inside a string the place is that of the escaped text.
+    let rule = r#"{"Name":"r","EventPattern":"{\"time\":[\"\u00e9\",{\"exists\":false}]}"}"#;
+    assert_eq!(
+        linted(&[("a.json", rule)]),
+        [pair(
+            "a.json:1:51 impossible-value",
+            r#"{\"exists\":false}"#
+        )]
+    );
+}
+
+#[test]
+fn a_rule_switches_warnings_off_for_itself() {
+    let rule = |name: &str, lint: &str| {
+        format!(
+            r#"{{"Name":"{name}"{lint},"EventPattern":{{"source":[{{"anything-but":"a"}},1]}}}}"#
+        )
+    };
+    let codes = |lint: &str| -> Vec<String> {
+        let (a, b) = (rule("a", ""), rule("b", lint));
+        let found = linted(&[("a.json", &a), ("b.json", &b)]);
+        let found = found.into_iter().map(|(place, _)| place);
+        found
+            .filter_map(|place| {
+                place
+                    .strip_prefix("b.json:")?
+                    .split_once(' ')
+                    .map(|(_, code)| code.to_owned())
+            })
+            .collect()
+    };
+    let all = ["duplicate-rule", "costly", "impossible-value"];
+    assert_eq!(codes(""), all);
+    assert_eq!(codes(r#","Lint":{}"#), all);
+    assert_eq!(
+        codes(r#","Lint":{"Allow":["costly"]}"#),
+        ["duplicate-rule", "impossible-value"]
+    );
+    assert_eq!(
+        codes(r#","Lint":{"Allow":["duplicate-rule","impossible-value","costly"]}"#),
+        [""; 0]
+    );
+}
+
+#[test]
+fn rules_are_duplicates_on_one_bus_only() {
+    let rule = |name: &str, bus: &str, pattern: &str| {
+        format!(r#"{{"Name":"{name}","EventBusName":"{bus}","EventPattern":{pattern}}}"#)
+    };
+    let found = |bus: &str, pattern: &str| {
+        let (a, b) = (
+            rule("a", "x", r#"{"source":["s","t"]}"#),
+            rule("b", bus, pattern),
+        );
+        linted(&[("a.json", &a), ("b.json", &b)])
+    };
+    let twice = ("b.json:1:9 duplicate-rule".to_owned(), "\"b\"".to_owned());
+    assert_eq!(found("x", r#"{"source":["t","s"]}"#), [twice]);
+    assert_eq!(found("y", r#"{"source":["t","s"]}"#), []);
+    assert_eq!(found("x", r#"{"source":["s"]}"#), []);
+}
+
+#[test]
+fn what_is_no_lint_member_is_refused() {
+    let check = |lint: &str, under: &str, help: Option<&str>| {
+        let rule = format!(r#"{{"Name":"r","EventPattern":{{"source":["s"]}},"Lint":{lint}}}"#);
+        let faults = one(&rule).unwrap_err();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(&rule[faults[0].span.clone()], under);
+        assert_eq!(faults[0].help.as_deref(), help);
+    };
+    check("[]", "[]", None);
+    check(
+        r#"{"Allowed":[]}"#,
+        r#""Allowed""#,
+        Some("did you mean `Allow`?"),
+    );
+    check(r#"{"Allow":"costly"}"#, r#""costly""#, None);
+    check(r#"{"Allow":[1]}"#, "1", None);
+    check(
+        r#"{"Allow":["cosly"]}"#,
+        r#""cosly""#,
+        Some("did you mean `costly`?"),
+    );
 }
