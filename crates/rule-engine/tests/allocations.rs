@@ -45,7 +45,6 @@ const EVENTS: [(&str, &str); 7] = [
 ];
 
 #[test]
-#[ignore = "the plain set allocates; the fast one takes this line away"]
 fn no_event_allocates_once_the_set_is_warm() {
     for (seed, theme) in (0..).zip(Theme::ALL) {
         let mut generator = Generator::new(seed, theme);

@@ -115,7 +115,17 @@ impl Reader {
         if self.chains.len() < rules.wanted.len() {
             self.chains.resize(rules.wanted.len(), Chain::default());
         }
-        let hopeful = self.walk(event, rules).is_ok();
+        let mut frame = Frame {
+            node: ROOT,
+            place: fields::ROOT,
+            kind: Container::Object,
+            seen: 0,
+        };
+        let hopeful = self.walk(event, rules, &mut frame).is_ok();
+        // What is still open where the walk ended.
+        while let Some(outer) = self.frames.pop() {
+            self.leave(&mut frame, outer);
+        }
         self.tree.finish();
         hopeful
     }
@@ -153,7 +163,7 @@ impl Reader {
         })
     }
 
-    fn walk(&mut self, event: &[u8], rules: For<'_>) -> Result<(), Hopeless> {
+    fn walk(&mut self, event: &[u8], rules: For<'_>, frame: &mut Frame) -> Result<(), Hopeless> {
         let wanted = rules.wanted;
         let mut at = space(event, 0);
         if event.get(at) != Some(&b'{') {
@@ -161,12 +171,6 @@ impl Reader {
         }
         at += 1;
         let mut blocks = Blocks::new(event);
-        let mut frame = Frame {
-            node: ROOT,
-            place: fields::ROOT,
-            kind: Container::Object,
-            seen: 0,
-        };
         let mut node = wanted.node(ROOT);
         // Whether the walk may end with the last wanted member of the root.
         let mut may_stop = rules.stop_early;
@@ -183,7 +187,7 @@ impl Reader {
                     let Some(outer) = self.frames.pop() else {
                         return Ok(());
                     };
-                    self.leave(&mut frame, outer);
+                    self.leave(frame, outer);
                     node = wanted.node(frame.node);
                 }
                 Some(_) => {
@@ -205,16 +209,16 @@ impl Reader {
                         target = (child, wanted.node(child));
                     }
                     let inside =
-                        self.value_of(event, rules, &mut blocks, &mut at, target, &frame)?;
+                        self.value_of(event, rules, &mut blocks, &mut at, target, frame)?;
                     if let Some(inside) = inside {
-                        self.frames.push(frame);
-                        (frame, node) = (inside, target.1);
+                        self.frames.push(*frame);
+                        (*frame, node) = (inside, target.1);
                         continue;
                     }
                 }
             }
             // A value has ended; with it may end what is wanted of the containers around it.
-            while complete(&frame, node) && rules.stop_early {
+            while complete(frame, node) && rules.stop_early {
                 let outermost = match self.frames.as_slice() {
                     [] => Some(node),
                     [root] => Some(wanted.node(root.node)).filter(|node| complete(root, node)),
@@ -236,7 +240,7 @@ impl Reader {
                     break;
                 };
                 at = blocks.skip_container(at);
-                self.leave(&mut frame, outer);
+                self.leave(frame, outer);
                 node = wanted.node(frame.node);
             }
         }
