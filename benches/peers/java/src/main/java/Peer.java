@@ -21,7 +21,7 @@ public final class Peer {
     private static final double STANDS = 1.03;
     /** Seconds of processor time for the warm-up: no fewer, as the first plateau is the interpreter's, and no more. */
     private static final double WARM_MIN = 5;
-    private static final double WARM_MAX = 40;
+    private static final double WARM_MAX = 25;
 
     private static final OperatingSystemMXBean SYSTEM =
             (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
