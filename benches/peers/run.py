@@ -27,7 +27,7 @@ TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
 DATA = os.environ.get("BUSBAR_BENCH_DATA", os.path.join(ROOT, "target", "bench-data"))
 BUILT = os.path.join(TARGET, "peers")
 
-OURS = ("busbar", "validate", "skip")
+OURS = ("busbar", "busbar-whole", "validate", "skip")
 PEERS = ("quamina-rs", "quamina-go", "event-ruler")
 SECONDS = "0.5"  # of processor time for one reading
 ANSWER_SECONDS_MAX = 120  # of wall time for one answer; a pass over `lots` takes a peer seconds

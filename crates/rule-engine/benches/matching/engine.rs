@@ -17,6 +17,8 @@ use crate::rows::{self, Row};
 pub enum Engine {
     /// Ask the rule set.
     Busbar,
+    /// The same, and each event is read to its end although all that is wanted was seen.
+    Whole,
     /// Check the event as the door does.
     Validate,
     /// Let serde_json read it and keep nothing: the floor.
@@ -25,12 +27,18 @@ pub enum Engine {
 
 impl Engine {
     /// All of them, ours first.
-    pub const ALL: [Engine; 3] = [Engine::Busbar, Engine::Validate, Engine::Skip];
+    pub const ALL: [Engine; 4] = [
+        Engine::Busbar,
+        Engine::Whole,
+        Engine::Validate,
+        Engine::Skip,
+    ];
 
     /// As it is printed and asked for.
     pub fn name(self) -> &'static str {
         match self {
             Engine::Busbar => "busbar",
+            Engine::Whole => "busbar-whole",
             Engine::Validate => "validate",
             Engine::Skip => "skip",
         }
@@ -41,6 +49,8 @@ impl Engine {
 pub struct Rules {
     /// The ids are the places in the file.
     pub set: RuleSet<u32>,
+    /// The same rules, for [`Engine::Whole`].
+    whole: RuleSet<u32>,
     /// Processor time of reading the patterns and adding them.
     adding: Duration,
     /// Resident memory after minus before.
@@ -61,10 +71,15 @@ impl Rules {
         for (id, pattern) in (0..).zip(rows::patterns(text, row.category)) {
             set.add(id, &parse(pattern));
         }
+        let adding = clock::cpu() - start;
+        let bytes = clock::resident_bytes().saturating_sub(before);
+        let mut whole = set.clone();
+        whole.stop_early(false);
         Ok(Rules {
             set,
-            adding: clock::cpu() - start,
-            bytes: clock::resident_bytes().saturating_sub(before),
+            whole,
+            adding,
+            bytes,
         })
     }
 
@@ -141,6 +156,7 @@ impl Events {
     fn pass_of(&self, engine: Engine, rules: &Rules) {
         match engine {
             Engine::Busbar => assert_eq!(self.pass(&rules.set), self.matches),
+            Engine::Whole => assert_eq!(self.pass(&rules.whole), self.matches),
             Engine::Validate => {
                 for event in &self.events {
                     black_box(validate(event, &Limits::default())).expect("it was good before");

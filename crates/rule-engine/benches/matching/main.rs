@@ -6,7 +6,8 @@
 //!
 //! Arguments select rows: `uniq-100/one`, a set (`uniq-100`), a family (`uniq`, `lots`, `hard`;
 //! `hard2` is `hard` with events twice as large); none selects all. Before a row is timed its
-//! matches are counted and compared. Then ours, `validate` and `skip` are read in turn, and the
+//! matches are counted and compared. Then ours, ours without the early stop (`busbar-whole`), the check
+//! at the door (`validate`) and serde_json's skip (`skip`) are read in turn, and the
 //! median of five readings of processor time is printed:
 //! `ENGINE WORKLOAD RULES EVENTS EVENTS/S NS/EVENT MATCHES`.
 //!

@@ -1,0 +1,301 @@
+//! The paths that rules name, as a tree of names.
+//!
+//! A path is its names joined by dots, and so a name with dots in it is several steps. A path's
+//! number is that of its node. What the keys at a path are like ([`Asked`]) is kept here too,
+//! because the reader has the node in hand when it meets a value.
+
+use memchr::memmem::Finder;
+
+use super::pages::Row;
+
+/// The node that all paths begin at; no path ends there.
+pub(super) const ROOT: u32 = 0;
+
+/// Which keys (see `keys`) wait at a path, and how many.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked {
+    /// Leaves that name the path.
+    pub(super) leaves: u32,
+    /// Alternatives that can match only if the path has one of a few plain values.
+    pub(super) demanded: u32,
+    /// Keys of all kinds.
+    pub(super) keys: u32,
+    /// Keys of plain values: strings, numbers, literals.
+    pub(super) plain: u32,
+    /// The key of those that wait for any value at all.
+    pub(super) present: Option<u32>,
+    /// Keys of other kinds; most paths have none.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rare {
+    pub(super) prefixes: Lengths,
+    pub(super) suffixes: Lengths,
+    pub(super) folded: u32,
+    pub(super) folded_prefixes: Lengths,
+    pub(super) folded_suffixes: Lengths,
+    /// Bits of a block, with 128 added for IPv6.
+    pub(super) blocks: Lengths,
+    /// Common bits of the bounds of a range.
+    pub(super) ranges: Lengths,
+    pub(super) grams: Lengths,
+    /// The key of all that wait for some gram.
+    pub(super) grammed: Option<u32>,
+}
+
+/// Lengths, each with how many keys have it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lengths(Vec<(u32, u32)>);
+
+impl Lengths {
+    /// Ascending, each once.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(length, _)| *length as usize)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn change(&mut self, length: usize, more: bool) {
+        let length = u32::try_from(length).expect("a pattern has fewer than 2^32 bytes");
+        match self.0.binary_search_by_key(&length, |entry| entry.0) {
+            Ok(at) if more => self.0[at].1 += 1,
+            Ok(at) if self.0[at].1 == 1 => {
+                self.0.remove(at);
+            }
+            Ok(at) => self.0[at].1 -= 1,
+            Err(at) => self.0.insert(at, (length, 1)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Node {
+    parent: u32,
+    /// Leaves that name this path or one below.
+    uses: u32,
+    name: Box<[u8]>,
+    children: Vec<Child>,
+    /// Children that have children.
+    deeper: u32,
+    pub(super) asked: Asked,
+    /// `"NAME.`, which begins every name that leads through this node's name to one below it:
+    /// only such a name can still add to a path when this node has been seen.
+    pub(super) dotted: Option<Box<Finder<'static>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Child {
+    /// The first eight bytes of the name, and all of its length: most names differ there.
+    head: u64,
+    length: u32,
+    node: u32,
+}
+
+impl Node {
+    pub(super) fn is_path(&self) -> bool {
+        0 < self.asked.leaves
+    }
+
+    pub(super) fn has_children(&self) -> bool {
+        !self.children.is_empty()
+    }
+
+    /// True when a path goes on below a child.
+    pub(super) fn leads_deeper(&self) -> bool {
+        0 < self.deeper
+    }
+
+    pub(super) fn children(&self) -> usize {
+        self.children.len()
+    }
+
+    /// The node of each child, in the order of [`Wanted::child`].
+    pub(super) fn nodes(&self) -> impl Iterator<Item = u32> {
+        self.children.iter().map(|child| child.node)
+    }
+}
+
+/// All wanted paths.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    nodes: Row<Node>,
+}
+
+impl Wanted {
+    pub(super) fn new() -> Self {
+        let mut nodes = Row::new();
+        nodes.add(Node::default());
+        Wanted { nodes }
+    }
+
+    /// Path numbers are below this.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn node(&self, node: u32) -> &Node {
+        self.nodes.get(node)
+    }
+
+    pub(super) fn asked_mut(&mut self, path: u32) -> &mut Asked {
+        &mut self.nodes.get_mut(path).asked
+    }
+
+    /// The number of `path`, which has one more leaf.
+    pub(super) fn take(&mut self, path: &str) -> u32 {
+        let mut at = ROOT;
+        for name in path.split('.') {
+            let name = name.as_bytes();
+            at = match self.place(at, name) {
+                Ok(place) => self.nodes.get(at).children[place].node,
+                Err(place) => self.grow(at, place, name),
+            };
+            self.nodes.get_mut(at).uses += 1;
+        }
+        self.nodes.get_mut(at).asked.leaves += 1;
+        at
+    }
+
+    /// Gives one leaf of a path back.
+    pub(super) fn give_back(&mut self, path: u32) {
+        self.nodes.get_mut(path).asked.leaves -= 1;
+        let mut at = path;
+        while at != ROOT {
+            let node = self.nodes.get_mut(at);
+            node.uses -= 1;
+            let (parent, uses) = (node.parent, node.uses);
+            if uses == 0 {
+                let name = node.name.clone();
+                let place = self.place(parent, &name).expect("it was grown there");
+                let above = self.nodes.get_mut(parent);
+                above.children.remove(place);
+                if above.children.is_empty() {
+                    above.dotted = None;
+                    let further = above.parent;
+                    if parent != ROOT {
+                        self.nodes.get_mut(further).deeper -= 1;
+                    }
+                }
+                self.nodes.give_back(at);
+            }
+            at = parent;
+        }
+    }
+
+    fn grow(&mut self, parent: u32, place: usize, name: &[u8]) -> u32 {
+        let node = self.nodes.add(Node {
+            parent,
+            name: name.into(),
+            ..Node::default()
+        });
+        let child = Child {
+            head: head(name),
+            length: length(name),
+            node,
+        };
+        let above = self.nodes.get_mut(parent);
+        above.children.insert(place, child);
+        if above.dotted.is_none() {
+            let text = [b"\"", &*above.name, b"."].concat();
+            above.dotted = Some(Box::new(Finder::new(&text).into_owned()));
+            let further = above.parent;
+            if parent != ROOT {
+                self.nodes.get_mut(further).deeper += 1;
+            }
+        }
+        node
+    }
+
+    /// The place among a node's children, and the node, of the child with this name. `name` is
+    /// unescaped.
+    #[inline]
+    pub(super) fn child(&self, node: &Node, name: &[u8]) -> Option<(u32, u32)> {
+        if node.children.len() <= 8 {
+            let (head, length) = (head(name), length(name));
+            return node
+                .children
+                .iter()
+                .enumerate()
+                .find(|(_, child)| {
+                    child.head == head
+                        && child.length == length
+                        && (length <= 8 || *self.nodes.get(child.node).name == *name)
+                })
+                .map(|(place, child)| (place as u32, child.node));
+        }
+        let place = self.find(node, name).ok()?;
+        Some((place as u32, node.children[place].node))
+    }
+
+    fn place(&self, parent: u32, name: &[u8]) -> Result<usize, usize> {
+        self.find(self.nodes.get(parent), name)
+    }
+
+    fn find(&self, node: &Node, name: &[u8]) -> Result<usize, usize> {
+        let (head, length) = (head(name), length(name));
+        node.children.binary_search_by(|child| {
+            (child.head, child.length)
+                .cmp(&(head, length))
+                .then_with(|| (*self.nodes.get(child.node).name).cmp(name))
+        })
+    }
+}
+
+#[inline]
+fn head(name: &[u8]) -> u64 {
+    match name.first_chunk::<8>() {
+        Some(head) => u64::from_le_bytes(*head),
+        None => {
+            let mut head = [0; 8];
+            head[..name.len()].copy_from_slice(name);
+            u64::from_le_bytes(head)
+        }
+    }
+}
+
+fn length(name: &[u8]) -> u32 {
+    u32::try_from(name.len()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_come_and_go() {
+        let mut wanted = Wanted::new();
+        let long = "detail.a-name-of-more-than-eight-bytes";
+        let a = wanted.take(long);
+        let b = wanted.take("detail.a-name-of-more-than-eight-bits.");
+        let c = wanted.take("");
+        assert_eq!(wanted.take(long), a);
+        let root = wanted.node(ROOT);
+        assert_eq!(wanted.child(root, b""), Some((0, c)));
+        assert_eq!(wanted.child(root, b"detai"), None);
+        let (_, detail) = wanted.child(root, b"detail").unwrap();
+        let detail = wanted.node(detail);
+        let found = wanted.child(detail, b"a-name-of-more-than-eight-bytes");
+        assert_eq!(found.map(|(_, node)| node), Some(a));
+        for path in [a, a, b, c] {
+            assert!(wanted.node(path).is_path());
+            wanted.give_back(path);
+        }
+        assert!(!wanted.node(ROOT).has_children());
+    }
+
+    #[test]
+    fn many_children_are_found_too() {
+        let mut wanted = Wanted::new();
+        let names: Vec<String> = (0..300).map(|n| format!("name-number-{n}")).collect();
+        let paths: Vec<u32> = names.iter().map(|name| wanted.take(name)).collect();
+        let root = wanted.node(ROOT);
+        for (name, path) in names.iter().zip(&paths) {
+            let found = wanted.child(root, name.as_bytes());
+            assert_eq!(found.map(|(_, node)| node), Some(*path));
+        }
+        assert_eq!(wanted.child(root, b"name-number-"), None);
+    }
+}
