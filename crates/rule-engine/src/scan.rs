@@ -41,8 +41,19 @@ impl<'e> Blocks<'e> {
 
     /// Where the next unescaped quote is, from `at` on; the end of the event where there is none.
     /// `at` is never before what was asked for last.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn quote(&mut self, at: usize) -> usize {
+        if at < self.base + BLOCK {
+            let quotes = self.quotes & from(at - self.base);
+            if quotes != 0 {
+                return self.base + quotes.trailing_zeros() as usize;
+            }
+        }
+        self.quote_further(at)
+    }
+
+    /// The next quote where there is none at hand.
+    fn quote_further(&mut self, at: usize) -> usize {
         self.turn_to(at);
         let mut quotes = self.quotes & from(at - self.base);
         while quotes == 0 {
@@ -70,23 +81,19 @@ impl<'e> Blocks<'e> {
             let (mut opening, mut closing) = self.brackets();
             opening &= wanted & !inside;
             closing &= wanted & !inside;
-            let (opened, closed) = (opening.count_ones(), closing.count_ones());
-            if u64::from(closed) < depth {
-                depth = depth + u64::from(opened) - u64::from(closed);
-            } else {
-                // It may end here: each closing bracket in turn, with what was opened before it.
-                let mut before = 0;
-                while closing != 0 {
-                    let bit = closing.trailing_zeros();
-                    let open = (opening & ((1 << bit) - 1)).count_ones();
-                    depth = depth + u64::from(open - before) - 1;
-                    before = open;
+            // One by one: counting them together pays only where the machine counts bits by itself.
+            let mut brackets = opening | closing;
+            while brackets != 0 {
+                let first = brackets & brackets.wrapping_neg();
+                if closing & first == 0 {
+                    depth += 1;
+                } else {
+                    depth -= 1;
                     if depth == 0 {
-                        return self.base + bit as usize + 1;
+                        return self.base + brackets.trailing_zeros() as usize + 1;
                     }
-                    closing &= closing - 1;
                 }
-                depth += u64::from(opened - before);
+                brackets ^= first;
             }
             if self.event.len() <= self.base + BLOCK {
                 return self.event.len();
@@ -96,7 +103,7 @@ impl<'e> Blocks<'e> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn turn_to(&mut self, at: usize) {
         while self.base + BLOCK <= at {
             self.load(self.base + BLOCK);
@@ -112,7 +119,7 @@ impl<'e> Blocks<'e> {
     }
 
     /// Turns to the block at `base`, which follows the one at hand.
-    #[inline]
+    #[inline(always)]
     fn load(&mut self, base: usize) {
         self.base = base;
         if self.event.len() < base + BLOCK {

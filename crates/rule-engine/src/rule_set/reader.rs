@@ -12,7 +12,7 @@
 use memchr::memchr;
 
 use super::keys::{self, Keys, Kind, NONE};
-use super::wanted::{Asked, Lengths, Node, ROOT, Rare, Wanted};
+use super::wanted::{Asked, Lengths, Node, ROOT, Rare, Wanted, head, head_at};
 use crate::fields::{self, Kind as Container, Tree};
 use crate::matcher::Value;
 use crate::number::comparable;
@@ -195,13 +195,19 @@ impl Reader {
                     if matches!(frame.kind, Container::Object) {
                         let end = blocks.quote(at + 1);
                         let name = event.get(at + 1..end).unwrap_or_default();
+                        let first = head_at(event, at + 1, name.len());
                         at = space(event, end + 1);
                         if event.get(at) != Some(&b':') {
                             return Ok(());
                         }
                         at = space(event, at + 1);
                         let escaped = blocks.escapes && name.contains(&b'\\');
-                        let Some((place, child)) = self.child(wanted, node, name, escaped) else {
+                        let found = if escaped || (node.leads_deeper() && name.contains(&b'.')) {
+                            self.winding(wanted, node, name, escaped)
+                        } else {
+                            wanted.child(node, first, name)
+                        };
+                        let Some((place, child)) = found else {
                             at = skip(&mut blocks, event, at);
                             continue;
                         };
@@ -251,10 +257,9 @@ impl Reader {
         *frame = outer;
     }
 
-    /// Where a member's name leads: the node, and its place among the children, which is beyond
-    /// all for a name of several steps.
-    #[inline]
-    fn child(
+    /// Where a member's name of several steps or with escapes leads.
+    #[cold]
+    fn winding(
         &mut self,
         wanted: &Wanted,
         node: &Node,
@@ -266,15 +271,17 @@ impl Reader {
             unescape(name, &mut self.name);
         }
         let name = if escaped { &self.name } else { name };
-        if node.leads_deeper() && name.contains(&b'.') {
-            let mut steps = name.split(|byte| *byte == b'.');
-            let first = wanted.child(node, steps.next()?)?.1;
-            let last = steps.try_fold(first, |at, step| {
-                wanted.child(wanted.node(at), step).map(|child| child.1)
-            })?;
-            return Some((u32::MAX, last));
+        let child = |node: &Node, name: &[u8]| wanted.child(node, head(name), name);
+        if !name.contains(&b'.') {
+            return child(node, name);
         }
-        wanted.child(node, name)
+        let mut steps = name.split(|byte| *byte == b'.');
+        let first = child(node, steps.next()?)?.1;
+        let last = steps.try_fold(first, |at, step| {
+            child(wanted.node(at), step).map(|found| found.1)
+        })?;
+        // It is none of the members that are waited for.
+        Some((u32::MAX, last))
     }
 
     /// Takes the value at `at`, for the path of the node `target`, and turns to what follows it.
@@ -516,7 +523,7 @@ fn dotted(wanted: &Wanted, node: &Node, rest: &[u8]) -> bool {
 }
 
 /// Behind the value at `at`, which nobody wants.
-#[inline]
+#[inline(always)]
 fn skip(blocks: &mut Blocks<'_>, event: &[u8], at: usize) -> usize {
     match event.get(at) {
         Some(b'"') => blocks.quote(at + 1) + 1,
@@ -536,7 +543,7 @@ fn scalar_end(event: &[u8], at: usize) -> usize {
     at + length.unwrap_or(rest.len()).max(1)
 }
 
-#[inline]
+#[inline(always)]
 fn space(event: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = event.get(at) {
         at += 1;

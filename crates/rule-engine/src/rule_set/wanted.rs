@@ -78,6 +78,8 @@ pub(super) struct Node {
     uses: u32,
     name: Box<[u8]>,
     children: Vec<Child>,
+    /// Which lengths the names of the children have, as bits; 63 stands for all above.
+    lengths: u64,
     /// Children that have children.
     deeper: u32,
     pub(super) asked: Asked,
@@ -172,6 +174,8 @@ impl Wanted {
                 let place = self.place(parent, &name).expect("it was grown there");
                 let above = self.nodes.get_mut(parent);
                 above.children.remove(place);
+                let lengths = above.children.iter().map(|child| 1 << child.length.min(63));
+                above.lengths = lengths.fold(0, |all, one| all | one);
                 if above.children.is_empty() {
                     above.dotted = None;
                     let further = above.parent;
@@ -197,6 +201,7 @@ impl Wanted {
             node,
         };
         let above = self.nodes.get_mut(parent);
+        above.lengths |= 1 << child.length.min(63);
         above.children.insert(place, child);
         if above.dotted.is_none() {
             let text = [b"\"", &*above.name, b"."].concat();
@@ -210,11 +215,14 @@ impl Wanted {
     }
 
     /// The place among a node's children, and the node, of the child with this name. `name` is
-    /// unescaped.
-    #[inline]
-    pub(super) fn child(&self, node: &Node, name: &[u8]) -> Option<(u32, u32)> {
+    /// unescaped; `head` is its [`head`].
+    #[inline(always)]
+    pub(super) fn child(&self, node: &Node, head: u64, name: &[u8]) -> Option<(u32, u32)> {
+        let length = length(name);
+        if node.lengths >> length.min(63) & 1 == 0 {
+            return None;
+        }
         if node.children.len() <= 8 {
-            let (head, length) = (head(name), length(name));
             return node
                 .children
                 .iter()
@@ -226,16 +234,16 @@ impl Wanted {
                 })
                 .map(|(place, child)| (place as u32, child.node));
         }
-        let place = self.find(node, name).ok()?;
+        let place = self.find(node, head, name).ok()?;
         Some((place as u32, node.children[place].node))
     }
 
     fn place(&self, parent: u32, name: &[u8]) -> Result<usize, usize> {
-        self.find(self.nodes.get(parent), name)
+        self.find(self.nodes.get(parent), head(name), name)
     }
 
-    fn find(&self, node: &Node, name: &[u8]) -> Result<usize, usize> {
-        let (head, length) = (head(name), length(name));
+    fn find(&self, node: &Node, head: u64, name: &[u8]) -> Result<usize, usize> {
+        let length = length(name);
         node.children.binary_search_by(|child| {
             (child.head, child.length)
                 .cmp(&(head, length))
@@ -244,8 +252,9 @@ impl Wanted {
     }
 }
 
+/// The first eight bytes of a name.
 #[inline]
-fn head(name: &[u8]) -> u64 {
+pub(super) fn head(name: &[u8]) -> u64 {
     match name.first_chunk::<8>() {
         Some(head) => u64::from_le_bytes(*head),
         None => {
@@ -256,6 +265,18 @@ fn head(name: &[u8]) -> u64 {
     }
 }
 
+/// The same of the name of `length` bytes at `at`, read in one go.
+#[inline(always)]
+pub(super) fn head_at(text: &[u8], at: usize, length: usize) -> u64 {
+    let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
+        return head(text.get(at..at + length).unwrap_or_default());
+    };
+    let unwanted = 8_usize.saturating_sub(length) as u32 * 8;
+    let kept = u64::MAX.checked_shr(unwanted).unwrap_or(0);
+    u64::from_le_bytes(*chunk) & kept
+}
+
+#[inline]
 fn length(name: &[u8]) -> u32 {
     u32::try_from(name.len()).unwrap_or(u32::MAX)
 }
@@ -263,6 +284,10 @@ fn length(name: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn child(wanted: &Wanted, node: &Node, name: &[u8]) -> Option<(u32, u32)> {
+        wanted.child(node, head(name), name)
+    }
 
     #[test]
     fn paths_come_and_go() {
@@ -273,11 +298,11 @@ mod tests {
         let c = wanted.take("");
         assert_eq!(wanted.take(long), a);
         let root = wanted.node(ROOT);
-        assert_eq!(wanted.child(root, b""), Some((0, c)));
-        assert_eq!(wanted.child(root, b"detai"), None);
-        let (_, detail) = wanted.child(root, b"detail").unwrap();
+        assert_eq!(child(&wanted, root, b""), Some((0, c)));
+        assert_eq!(child(&wanted, root, b"detai"), None);
+        let (_, detail) = child(&wanted, root, b"detail").unwrap();
         let detail = wanted.node(detail);
-        let found = wanted.child(detail, b"a-name-of-more-than-eight-bytes");
+        let found = child(&wanted, detail, b"a-name-of-more-than-eight-bytes");
         assert_eq!(found.map(|(_, node)| node), Some(a));
         for path in [a, a, b, c] {
             assert!(wanted.node(path).is_path());
@@ -293,9 +318,9 @@ mod tests {
         let paths: Vec<u32> = names.iter().map(|name| wanted.take(name)).collect();
         let root = wanted.node(ROOT);
         for (name, path) in names.iter().zip(&paths) {
-            let found = wanted.child(root, name.as_bytes());
+            let found = child(&wanted, root, name.as_bytes());
             assert_eq!(found.map(|(_, node)| node), Some(*path));
         }
-        assert_eq!(wanted.child(root, b"name-number-"), None);
+        assert_eq!(child(&wanted, root, b"name-number-"), None);
     }
 }
