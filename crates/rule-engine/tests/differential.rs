@@ -125,8 +125,8 @@ fn try_parse(pattern: &str) -> Result<Pattern, rule_engine::PatternError> {
     Pattern::parse_with(pattern, &options)
 }
 
-/// Says whether the set must read an event to its end. One that spells a path twice has to be:
-/// else a set may stop when it has seen every path that it wants.
+/// Says whether the set must read an event to its end. One that repeats a name has to be: else
+/// a set may stop when it has seen every path that it wants.
 fn read_whole(set: &mut RuleSet<u32>, whole: bool) {
     set.stop_early(!whole);
 }

@@ -46,12 +46,23 @@ impl Generator {
             } else {
                 self.pick(self.names)
             };
-            let taken = members.iter().any(|(other, _)| meet(other, name));
-            if taken && !self.repeats {
+            let name = if self.spellings && self.chance(50) {
+                self.pick(&["a", "a.b", "b", "b.c"])
+            } else {
+                name
+            };
+            let same = members.iter().any(|(other, _)| other == name);
+            let meets = members
+                .iter()
+                .any(|(other, _)| other != name && meet(other, name));
+            if (same && !self.repeats) || (meets && !self.spellings) {
                 continue;
             }
-            if taken {
+            if same {
                 self.kinds.add(Kind::Repeat);
+            }
+            if meets {
+                self.kinds.add(Kind::TwoSpellings);
             }
             if name.contains('.') {
                 self.kinds.add(Kind::EventDotted);
@@ -215,11 +226,8 @@ impl Generator {
     /// and backslashes, so that each comes to lie on every edge of a block.
     fn crowded(&mut self) -> Members {
         let mut members = self.members(2);
-        let noise = ["noise", "noise.a", "n\"", "n\\", "zz"];
-        for (at, name) in noise.into_iter().enumerate().take(1 + self.below(5)) {
-            if name == "noise.a" {
-                continue;
-            }
+        let noise = ["noise", "n\"", "n\\", "zz"];
+        for (at, name) in noise.into_iter().enumerate().take(1 + self.below(4)) {
             let text = self.long_text();
             let value = match self.below(4) {
                 0 => Value::Object(vec![

@@ -48,8 +48,10 @@ pub enum Kind {
     Or,
     PatternDotted,
     EventDotted,
-    /// The event spells one path twice in one object: by name, or with dots.
+    /// The event has one name twice in one object.
     Repeat,
+    /// It spells one path twice in one object, by nesting and with dots.
+    TwoSpellings,
     ArrayOfObjects,
     ArrayOfArrays,
     Escape,
@@ -61,7 +63,7 @@ pub enum Kind {
 
 impl Kind {
     /// Each of them once.
-    pub const ALL: [Kind; 33] = [
+    pub const ALL: [Kind; 34] = [
         Kind::Text,
         Kind::Address,
         Kind::Number,
@@ -88,6 +90,7 @@ impl Kind {
         Kind::PatternDotted,
         Kind::EventDotted,
         Kind::Repeat,
+        Kind::TwoSpellings,
         Kind::ArrayOfObjects,
         Kind::ArrayOfArrays,
         Kind::Escape,
@@ -167,8 +170,10 @@ pub struct Generator {
     theme: Theme,
     names: &'static [&'static str],
     kinds: Kinds,
-    /// One object may spell one path twice.
+    /// One object may have one name twice.
     repeats: bool,
+    /// One object may spell one path twice, nested and with dots.
+    spellings: bool,
     /// Of 256 characters, how many are escaped without need.
     escapes: u8,
     /// The most white space between two tokens.
@@ -190,6 +195,7 @@ impl Generator {
             names,
             kinds: Kinds::default(),
             repeats: false,
+            spellings: false,
             escapes: 0,
             space_max: 0,
         }
@@ -199,6 +205,7 @@ impl Generator {
     pub fn pair(&mut self) -> Pair {
         self.kinds = Kinds::default();
         self.repeats = self.chance(8);
+        self.spellings = self.chance(12);
         let event = self.event();
         let pattern = self.pattern(&event);
         self.escapes = if self.chance(30) { 20 } else { 0 };
