@@ -4,28 +4,40 @@
 //! part when its exact decimal value is the one that Java prints for its double. Any other
 //! token equals its own text alone.
 
+/// Significant digits that no double's print goes beyond.
+const DIGITS_MAX: u32 = 17;
+/// Powers of ten that are doubles exactly; the next one is not.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
 /// The double of a comparable number, `None` for any other number. `-0` comes out as `0`.
 ///
-/// Bounds: linear in the text. `text` is a JSON number.
+/// Bounds: linear in the text; nothing is allocated for up to 15 digits. `text` is a JSON number.
 pub(crate) fn comparable(text: &str) -> Option<f64> {
-    let decimal = Decimal::of(text);
-    if decimal.digits.is_empty() {
+    let decimal = Decimal::of(text)?;
+    if decimal.mantissa == 0 {
         return Some(0.0);
     }
-    // No double prints more digits than this.
-    if 17 < decimal.digits.len() {
-        return None;
+    // Fifteen digits always survive the way to binary64 and back, far from its ends.
+    let is_short = decimal.mantissa < 10_u64.pow(15);
+    if is_short && let Some(power) = POWERS.get(decimal.exponent.unsigned_abs() as usize) {
+        // Both are exact, so this rounds once, as reading the text would.
+        let mantissa = decimal.mantissa as f64;
+        let size = match decimal.exponent {
+            0.. => mantissa * power,
+            _ => mantissa / power,
+        };
+        return Some(if decimal.is_negative { -size } else { size });
     }
     let double: f64 = text.parse().ok()?;
     if double.is_infinite() || double == 0.0 {
         return None;
     }
-    // Fifteen digits always survive the way to binary64 and back, far from its ends.
-    let certain = decimal.digits.len() <= 15 && decimal.exponent.abs() <= 270;
-    if certain || decimal == Decimal::of(&shortest(double)) {
-        return Some(double);
-    }
-    None
+    let is_certain = is_short && decimal.exponent.abs() <= 270;
+    let is_equal = || decimal.normal() == Decimal::of(&shortest(double)).and_then(Decimal::normal);
+    (is_certain || is_equal()).then_some(double)
 }
 
 /// The shortest decimal that reads back as `double`, but of two digits at least: so prints Java,
@@ -41,37 +53,51 @@ fn shortest(double: f64) -> String {
     text
 }
 
-/// An exact decimal: `digits` with neither leading nor trailing zeros, times ten to `exponent`.
-#[derive(Debug, PartialEq, Eq)]
+/// An exact decimal: `mantissa` times ten to `exponent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Decimal {
-    negative: bool,
-    digits: Vec<u8>,
+    is_negative: bool,
+    mantissa: u64,
     exponent: i64,
 }
 
 impl Decimal {
-    fn of(text: &str) -> Decimal {
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, clamped(exponent)),
-            None => (text, 0),
+    /// `None` if it takes more than [`DIGITS_MAX`] significant digits, and surely by more than one.
+    fn of(text: &str) -> Option<Decimal> {
+        let mut decimal = Decimal {
+            is_negative: false,
+            mantissa: 0,
+            exponent: 0,
         };
-        let (negative, mantissa) = match mantissa.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, mantissa),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-        let leading = all.iter().take_while(|digit| **digit == b'0').count();
-        let trailing = all[leading..]
-            .iter()
-            .rev()
-            .take_while(|digit| **digit == b'0')
-            .count();
-        Decimal {
-            negative,
-            exponent: exponent - fraction.len() as i64 + trailing as i64,
-            digits: all[leading..all.len() - trailing].to_vec(),
+        let mut is_fraction = false;
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                b'-' => decimal.is_negative = true,
+                b'.' => is_fraction = true,
+                b'e' | b'E' => {
+                    decimal.exponent += clamped(&text[at + 1..]);
+                    break;
+                }
+                _ if decimal.mantissa < 10_u64.pow(DIGITS_MAX) => {
+                    decimal.mantissa = decimal.mantissa * 10 + u64::from(byte - b'0');
+                    decimal.exponent -= i64::from(is_fraction);
+                }
+                // Zeros behind all that counts.
+                b'0' => decimal.exponent += i64::from(!is_fraction),
+                _ => return None,
+            }
         }
+        Some(decimal)
+    }
+
+    /// The same without zeros at the end of its mantissa, which is not 0; `None` if that has more
+    /// than [`DIGITS_MAX`] digits.
+    fn normal(mut self) -> Option<Decimal> {
+        while self.mantissa % 10 == 0 {
+            self.mantissa /= 10;
+            self.exponent += 1;
+        }
+        (self.mantissa < 10_u64.pow(DIGITS_MAX)).then_some(self)
     }
 }
 
@@ -156,10 +182,73 @@ mod tests {
             if double.is_finite() {
                 let text = super::shortest(double);
                 assert_eq!(comparable(&text), Some(double), "{text}");
-                let longer = format!("{double:.25e}");
-                let exact = super::Decimal::of(&longer) == super::Decimal::of(&text);
-                assert_eq!(comparable(&longer).is_some(), exact, "{longer}");
+                check_definition(&text);
+                check_definition(&format!("{double:.25e}"));
             }
         }
+    }
+
+    #[test]
+    fn any_token_is_comparable_by_the_definition_alone() {
+        let mut random = fastrand::Rng::with_seed(8);
+        for turn in 0..TOKENS {
+            let mut text = String::new();
+            if random.bool() {
+                text.push('-');
+            }
+            // Many zeros, or digits of any kind; lengths around the bounds of 15, 17 and 18.
+            let digit = |random: &mut fastrand::Rng| match turn % 3 {
+                0 => char::from(b"000001239"[random.usize(..9)]),
+                _ => random.digit(10),
+            };
+            match random.u8(..4) {
+                0 => text.push('0'),
+                _ => {
+                    text.push(char::from(random.u8(b'1'..=b'9')));
+                    (0..random.u8(..20)).for_each(|_| text.push(digit(&mut random)));
+                }
+            }
+            if random.bool() {
+                text.push('.');
+                (0..random.u8(1..20)).for_each(|_| text.push(digit(&mut random)));
+            }
+            match random.u8(..6) {
+                0 => text.push_str(&format!("e{}", random.i32(-45..45))),
+                1 => text.push_str(&format!("E{:+}", random.i32(-345..330))),
+                _ => {}
+            }
+            check_definition(&text);
+        }
+    }
+
+    /// Tokens that the suite draws. Once, 20 million were.
+    const TOKENS: u32 = 200_000;
+
+    /// Whether `text` is comparable as event-patterns.md 4.2 has it, digit by digit.
+    #[track_caller]
+    fn check_definition(text: &str) {
+        let double: f64 = text.parse().unwrap();
+        let exact = digits(text);
+        let expected = if exact.1.is_empty() {
+            Some(0.0)
+        } else if double.is_infinite() || double == 0.0 {
+            None
+        } else {
+            (exact == digits(&super::shortest(double))).then_some(double)
+        };
+        let bits = |double: Option<f64>| double.map(f64::to_bits);
+        assert_eq!(bits(comparable(text)), bits(expected), "{text}");
+    }
+
+    /// Sign, digits without zeros around them, and the power of ten that the last one stands at.
+    fn digits(text: &str) -> (bool, String, i64) {
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{}{fraction}", whole.trim_start_matches('-'));
+        let short = all.trim_end_matches('0');
+        let power = exponent.parse::<i64>().unwrap() - fraction.len() as i64;
+        let zeros = (all.len() - short.len()) as i64;
+        let digits = short.trim_start_matches('0').to_owned();
+        (text.starts_with('-'), digits, power + zeros)
     }
 }
