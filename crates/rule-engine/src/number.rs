@@ -93,7 +93,7 @@ impl Decimal {
     /// The same without zeros at the end of its mantissa, which is not 0; `None` if that has more
     /// than [`DIGITS_MAX`] digits.
     fn normal(mut self) -> Option<Decimal> {
-        while self.mantissa % 10 == 0 {
+        while self.mantissa.is_multiple_of(10) {
             self.mantissa /= 10;
             self.exponent += 1;
         }

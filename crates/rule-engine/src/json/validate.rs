@@ -18,9 +18,9 @@ use wide::u8x16;
 
 /// Checks that `event` is one JSON object within `limits`, and nothing else.
 ///
-/// Bounds: at most two passes, each linear in the length; memory is one bit for each open
-/// container, one byte when there is a fault. White space around the object is allowed, a byte
-/// order mark is not.
+/// Bounds: one pass, a second one when there is a fault, each linear in the length; no memory but
+/// the stack's, and one byte for each open container when there is a fault. White space around
+/// the object is allowed, a byte order mark is not.
 /// Source: RFC 8259; lone surrogates are refused because they are no text.
 ///
 /// # Errors
@@ -237,7 +237,7 @@ impl Open<'_> {
     /// `None` if there is no room.
     #[inline(always)]
     fn push(&mut self, is_object: bool) -> Option<()> {
-        if self.depth % 64 == 0 && 0 < self.depth {
+        if 0 < self.depth && self.depth.is_multiple_of(64) {
             *self.outer.get_mut(self.depth / 64 - 1)? = self.word;
         }
         self.word = self.word << 1 | u64::from(is_object);
@@ -249,7 +249,7 @@ impl Open<'_> {
     fn pop(&mut self) {
         self.depth -= 1;
         self.word >>= 1;
-        if self.depth % 64 == 0 && 0 < self.depth {
+        if 0 < self.depth && self.depth.is_multiple_of(64) {
             self.word = self.outer[self.depth / 64 - 1];
         }
     }
