@@ -36,7 +36,7 @@ pub(crate) fn comparable(text: &str) -> Option<f64> {
         return None;
     }
     let is_certain = is_short && decimal.exponent.abs() <= 270;
-    let is_equal = || decimal.normal() == Decimal::of(&shortest(double)).and_then(Decimal::normal);
+    let is_equal = || Some(decimal.normal()) == Decimal::of(&shortest(double)).map(Decimal::normal);
     (is_certain || is_equal()).then_some(double)
 }
 
@@ -62,7 +62,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// `None` if it takes more than [`DIGITS_MAX`] significant digits, and surely by more than one.
+    /// `None` if it takes more significant digits than [`DIGITS_MAX`]; one more may still pass.
     fn of(text: &str) -> Option<Decimal> {
         let mut decimal = Decimal {
             is_negative: false,
@@ -90,14 +90,13 @@ impl Decimal {
         Some(decimal)
     }
 
-    /// The same without zeros at the end of its mantissa, which is not 0; `None` if that has more
-    /// than [`DIGITS_MAX`] digits.
-    fn normal(mut self) -> Option<Decimal> {
+    /// The same without zeros at the end of its mantissa, which is not 0.
+    fn normal(mut self) -> Decimal {
         while self.mantissa.is_multiple_of(10) {
             self.mantissa /= 10;
             self.exponent += 1;
         }
-        (self.mantissa < 10_u64.pow(DIGITS_MAX)).then_some(self)
+        self
     }
 }
 
