@@ -183,6 +183,10 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
             let waiting = &self.keys.get(*key).waiting;
             waiting.collect(&reader.hits, candidates);
         }
+        if FEW < candidates.len() {
+            candidates.sort_unstable();
+            candidates.dedup();
+        }
         for number in &scratch.candidates {
             let record = self.records.get(*number);
             if verify(
@@ -369,6 +373,9 @@ fn specs_of(leaf: &Leaf) -> Vec<Spec<'_>> {
 }
 
 fn is_plain(matcher: &Matcher) -> bool {
+    if let Matcher::Numeric(range) = matcher {
+        return range.only().is_some();
+    }
     matches!(
         matcher,
         Matcher::Text(TextMatcher::Exactly(_))

@@ -8,7 +8,7 @@
 //! | kind | bytes |
 //! | --- | --- |
 //! | `String`, `NumberText` | the text |
-//! | `Number` | the double, one for each comparable number |
+//! | `Number` | the decimal, one for each comparable number |
 //! | `Literal` | one letter |
 //! | `Prefix`, `Suffix` | the text |
 //! | `Folded…` | the text in lower case (ASCII alone) |
@@ -27,6 +27,7 @@ use super::wanted::{Asked, Wanted};
 use crate::address::{Address, Block};
 use crate::fold::Folded;
 use crate::matcher::{Matcher, Range, TextMatcher};
+use crate::number::Decimal;
 use crate::wildcard::Wildcard;
 
 /// No key.
@@ -395,7 +396,10 @@ pub(super) fn specs<'l>(matcher: &'l Matcher, out: &mut Vec<Spec<'l>>) {
         Matcher::True => out.push(Spec::new(Kind::Literal, b"t".as_slice())),
         Matcher::False => out.push(Spec::new(Kind::Literal, b"f".as_slice())),
         Matcher::Null => out.push(Spec::new(Kind::Literal, b"n".as_slice())),
-        Matcher::Numeric(range) => out.extend(range_spec(range)),
+        Matcher::Numeric(range) => match range.only() {
+            Some(double) => out.push(number(double)),
+            None => out.extend(range_spec(range)),
+        },
         Matcher::Absent => {}
         Matcher::Exists | Matcher::AnythingButNumbers(_) | Matcher::AnythingBut(_) => {
             out.push(Spec::new(Kind::Present, b"".as_slice()));
@@ -461,8 +465,10 @@ fn wildcard_specs<'l>(wildcard: &'l Wildcard, out: &mut Vec<Spec<'l>>) {
     }
 }
 
+/// The key of the comparable number that is `double`.
 fn number<'l>(double: f64) -> Spec<'l> {
-    Spec::new(Kind::Number, double.to_bits().to_le_bytes().to_vec())
+    let decimal = Decimal::of_double(double).expect("a comparable number has 17 digits at most");
+    Spec::new(Kind::Number, decimal.bytes().to_vec())
 }
 
 /// The key of the first `bits` bits of an address of `width` bits.

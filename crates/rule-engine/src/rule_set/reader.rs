@@ -9,17 +9,19 @@
 //! * no rule can match any more: each demands one of a few plain values of some member of the
 //!   root, and the event has another.
 
+use std::cell::Cell;
+
 use memchr::memchr;
 
 use super::keys::{self, Keys, Kind, NONE};
 use super::wanted::{Asked, Lengths, Node, ROOT, Rare, Wanted, head, head_at};
 use crate::fields::{self, Kind as Container, Tree};
 use crate::matcher::Value;
-use crate::number::comparable;
+use crate::number::Decimal;
 use crate::scan::Blocks;
 
 /// A scalar of the event at a wanted path.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Field {
     scalar: Scalar,
     /// Its text, in the event or, where it had escapes, in [`Reader::text`].
@@ -30,8 +32,10 @@ pub(super) struct Field {
     pub(super) place: u32,
     /// The next field of the same path.
     next: u32,
-    /// Of a number: its double, or NaN where it is not comparable.
-    double: f64,
+    /// Of a number: its double, if it has one.
+    double: Option<f64>,
+    /// Whether that is comparable, once somebody had to know.
+    is_comparable: Cell<Option<bool>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,18 @@ enum Scalar {
     True,
     False,
     Null,
+}
+
+impl Field {
+    /// Telling this of a long number costs more than all else about it, and few have to be told.
+    fn is_comparable(&self, text: &str) -> bool {
+        let told = self.is_comparable.get().unwrap_or_else(|| {
+            let decimal = Decimal::of(text).zip(self.double);
+            decimal.is_some_and(|(decimal, double)| decimal.is_shortest(double))
+        });
+        self.is_comparable.set(Some(told));
+        told
+    }
 }
 
 /// The fields of one path, as a chain.
@@ -154,8 +170,8 @@ impl Reader {
             Scalar::String => Value::String(text(&event[span])?.into()),
             Scalar::Unescaped => Value::String(text(&self.text[span])?.into()),
             Scalar::Number => {
-                let double = (!field.double.is_nan()).then_some(field.double);
-                Value::Number(text(&event[span])?, double)
+                let text = text(&event[span])?;
+                Value::Number(text, field.double.filter(|_| field.is_comparable(text)))
             }
             Scalar::True => Value::True,
             Scalar::False => Value::False,
@@ -240,6 +256,11 @@ impl Reader {
                     may_stop = false;
                 }
                 if node.leads_deeper() {
+                    break;
+                }
+                at = space(event, at);
+                // Nothing to step over: it ends here.
+                if event.get(at) == Some(&b'}') {
                     break;
                 }
                 let Some(outer) = self.frames.pop() else {
@@ -340,7 +361,8 @@ impl Reader {
             key: NONE,
             place: frame.place,
             next: NONE,
-            double: f64::NAN,
+            double: None,
+            is_comparable: Cell::new(None),
         };
         match scalar {
             Scalar::String if blocks.escapes && bytes.contains(&b'\\') => {
@@ -356,9 +378,8 @@ impl Reader {
             Scalar::String => field.key = self.string(rules.keys, path, &node.asked, bytes),
             Scalar::Number => {
                 let text = std::str::from_utf8(bytes).unwrap_or_default();
-                let double = comparable(text);
-                field.double = double.unwrap_or(f64::NAN);
-                field.key = self.number(rules.keys, path, &node.asked, text, double);
+                let key = self.number(rules.keys, path, &node.asked, text, &mut field);
+                field.key = key;
             }
             _ => {
                 let letter = &bytes[..1.min(bytes.len())];
@@ -411,12 +432,18 @@ impl Reader {
         path: u32,
         asked: &Asked,
         text: &str,
-        double: Option<f64>,
+        field: &mut Field,
     ) -> u32 {
-        let Some(double) = double else {
-            return self.plain(keys, path, asked, Kind::NumberText, text.as_bytes());
-        };
-        if let Some(rare) = &asked.rare {
+        let decimal = Decimal::of(text);
+        let double = decimal.and_then(|decimal| decimal.double(text));
+        field.double = double.map(|(double, _)| double);
+        field.is_comparable = Cell::new(match double {
+            None => Some(false),
+            Some((_, is_certain)) => is_certain.then_some(true),
+        });
+        if let Some(rare) = &asked.rare
+            && let Some((double, _)) = double
+        {
             let point = keys::ordered(double);
             for bits in rare.ranges.iter() {
                 if let Some(key) = keys.find(path, Kind::Range, &keys::range_text(point, bits)) {
@@ -425,8 +452,16 @@ impl Reader {
                 }
             }
         }
-        let bits = double.to_bits().to_le_bytes();
-        self.plain(keys, path, asked, Kind::Number, &bits)
+        if asked.plain == 0 {
+            return NONE;
+        }
+        let as_number = decimal.map_or(NONE, |decimal| {
+            self.plain(keys, path, asked, Kind::Number, &decimal.bytes())
+        });
+        if as_number != NONE {
+            return as_number;
+        }
+        self.plain(keys, path, asked, Kind::NumberText, text.as_bytes())
     }
 
     #[inline]
