@@ -261,6 +261,17 @@ impl Keys {
         })
     }
 
+    /// The key of the string `text`, for which there are some at the path.
+    #[inline]
+    pub(super) fn find_string(&self, path: u32, asked: &Asked, text: &[u8]) -> Option<u32> {
+        match asked.strings.like(text) {
+            Some(mut alike) => {
+                alike.find(|key| text.len() <= 8 || *self.row.get(*key).text == *text)
+            }
+            None => self.find(path, Kind::String, text),
+        }
+    }
+
     /// The number of a key, which has one more use.
     pub(super) fn take(&mut self, wanted: &mut Wanted, path: u32, kind: Kind, text: &[u8]) -> u32 {
         if let Some(number) = self.find(path, kind, text) {
@@ -317,6 +328,9 @@ fn count(asked: &mut Asked, kind: Kind, text: &[u8], number: u32, more: bool) {
         false => *counter -= 1,
     };
     step(&mut asked.keys);
+    if kind == Kind::String {
+        asked.strings.change(text, number, more);
+    }
     if kind == Kind::Present {
         asked.present = more.then_some(number);
         return;

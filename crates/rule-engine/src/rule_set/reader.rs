@@ -416,7 +416,11 @@ impl Reader {
         if asked.plain == 0 {
             return NONE;
         }
-        let Some(key) = keys.find(path, kind, text) else {
+        let found = match kind {
+            Kind::String => keys.find_string(path, asked, text),
+            _ => keys.find(path, kind, text),
+        };
+        let Some(key) = found else {
             return NONE;
         };
         self.hits.push(key);

@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub(super) keys: u32,
     /// Keys of plain values: strings, numbers, literals.
     pub(super) plain: u32,
+    /// The strings among them, while they are few: by first bytes, length, and key.
+    pub(super) strings: Strings,
     /// The key of those that wait for any value at all.
     pub(super) present: Option<u32>,
     /// Keys of other kinds; most paths have none.
@@ -42,6 +44,47 @@ pub(super) struct Rare {
     pub(super) grams: Lengths,
     /// The key of all that wait for some gram.
     pub(super) grammed: Option<u32>,
+}
+
+/// Strings that are told apart faster by looking at each than by a hash.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Strings {
+    few: Vec<(u64, u32, u32)>,
+    /// There were too many at some time.
+    are_many: bool,
+}
+
+impl Strings {
+    /// More than so many are not kept.
+    const FEW: usize = 8;
+
+    pub(super) fn change(&mut self, text: &[u8], key: u32, more: bool) {
+        if self.are_many {
+            return;
+        }
+        if !more {
+            self.few.retain(|entry| entry.2 != key);
+        } else if self.few.len() < Self::FEW {
+            self.few.push((head(text), length(text), key));
+        } else {
+            *self = Strings {
+                few: Vec::new(),
+                are_many: true,
+            };
+        }
+    }
+
+    /// Keys that may be that of a string; of one of up to eight bytes there is none but its own.
+    /// `None`: any may be.
+    #[inline]
+    pub(super) fn like(&self, text: &[u8]) -> Option<impl Iterator<Item = u32>> {
+        if self.are_many {
+            return None;
+        }
+        let (head, length) = (head(text), length(text));
+        let alike = move |entry: &&(u64, u32, u32)| entry.0 == head && entry.1 == length;
+        Some(self.few.iter().filter(alike).map(|entry| entry.2))
+    }
 }
 
 /// Lengths, each with how many keys have it.
