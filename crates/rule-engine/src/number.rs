@@ -17,8 +17,8 @@ const POWERS: [f64; 23] = [
 /// Bounds: linear in the text; nothing is allocated but near the ends of binary64. `text` is a
 /// JSON number.
 pub(crate) fn comparable(text: &str) -> Option<f64> {
-    let decimal = Decimal::of(text)?;
-    let (double, is_certain) = decimal.double(text)?;
+    let decimal = Decimal::of(text.as_bytes())?;
+    let (double, is_certain) = decimal.double(text.as_bytes())?;
     (is_certain || decimal.is_shortest(double)).then_some(double)
 }
 
@@ -36,14 +36,14 @@ pub(crate) struct Decimal {
 impl Decimal {
     /// `None` if it takes more significant digits than any double's print; one more may still
     /// pass. What is no number gives anything.
-    pub(crate) fn of(text: &str) -> Option<Decimal> {
+    pub(crate) fn of(text: &[u8]) -> Option<Decimal> {
         let mut decimal = Decimal {
             is_negative: false,
             mantissa: 0,
             exponent: 0,
         };
         let mut is_fraction = false;
-        for (at, byte) in text.bytes().enumerate() {
+        for (at, byte) in text.iter().copied().enumerate() {
             match byte {
                 b'-' => decimal.is_negative = true,
                 b'.' => is_fraction = true,
@@ -75,22 +75,22 @@ impl Decimal {
     /// That of a comparable number which is `double`.
     pub(crate) fn of_double(double: f64) -> Option<Decimal> {
         let mut buffer = zmij::Buffer::new();
-        let shortest = Decimal::of(buffer.format_finite(double))?;
-        if 10 <= shortest.mantissa {
+        let shortest = Decimal::of(buffer.format_finite(double).as_bytes())?;
+        if 10 <= shortest.mantissa || f64::MIN_POSITIVE <= double.abs() {
             return Some(shortest);
         }
-        // Java prints two digits at least: that is why `4.9e-324` is comparable and `5e-324`,
-        // the same double, is not.
+        // Java prints two digits at least, which matters where a double has no more than one:
+        // that is why `4.9e-324` is comparable and `5e-324`, the same double, is not.
         let two = format!("{double:.1e}");
         if two.parse() == Ok(double) {
-            return Decimal::of(&two);
+            return Decimal::of(two.as_bytes());
         }
         Some(shortest)
     }
 
     /// The double of `text`, which is this number, and whether it is certainly comparable. `None`
     /// when there is no double: then it is not.
-    pub(crate) fn double(self, text: &str) -> Option<(f64, bool)> {
+    pub(crate) fn double(self, text: &[u8]) -> Option<(f64, bool)> {
         if self.mantissa == 0 {
             return Some((0.0, true));
         }
@@ -105,7 +105,7 @@ impl Decimal {
             };
             return Some((if self.is_negative { -size } else { size }, true));
         }
-        let double: f64 = text.parse().ok()?;
+        let double: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
         if double.is_infinite() || double == 0.0 {
             return None;
         }
@@ -127,14 +127,15 @@ impl Decimal {
 }
 
 /// An exponent's text as a number; beyond any that a double or a length could offset, the bound.
-fn clamped(text: &str) -> i64 {
+fn clamped(text: &[u8]) -> i64 {
     const BOUND: i64 = 1 << 50;
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, text),
     };
     let mut exponent: i64 = 0;
-    for digit in digits.bytes() {
+    for digit in digits {
         exponent = (exponent * 10 + i64::from(digit.wrapping_sub(b'0') & 0xF)).min(BOUND);
     }
     sign * exponent

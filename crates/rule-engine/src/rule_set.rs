@@ -62,7 +62,7 @@ struct Scratch {
     agree: Agree,
 }
 
-/// Keys that may as well be looked at twice.
+/// So many may as well be looked at twice.
 const FEW: usize = 8;
 
 thread_local! {
@@ -149,7 +149,8 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
     /// Bounds: one pass over the event, up to where nothing more is wanted; then each rule that
     /// nearly matches costs its conditions times the fields at their paths, but for what the
     /// module `seats` says of events that name one path in several ways. No memory is taken once
-    /// a thread has seen events of their size, but where absence is asked for inside of arrays.
+    /// a thread has seen events of their size, but where inside of arrays absence or a value will
+    /// do.
     pub fn matches(&self, event: &[u8], out: &mut Vec<Id>) {
         out.clear();
         if self.alternatives == 0 {
@@ -163,6 +164,7 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
             wanted: &self.wanted,
             keys: &self.keys,
             alternatives: self.alternatives,
+            all_wait: self.always.is_empty(),
             stop_early: self.stop_early,
         };
         let reader = &mut scratch.reader;
@@ -172,20 +174,16 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
         let candidates = &mut scratch.candidates;
         candidates.clear();
         candidates.extend_from_slice(&self.always);
-        candidates.extend_from_slice(&reader.ranges);
-        for found in [&mut reader.waits, &mut reader.hits] {
+        for found in [&mut reader.waits, &mut reader.hits, &mut reader.ranges] {
             if FEW < found.len() {
                 found.sort_unstable();
                 found.dedup();
             }
         }
+        candidates.extend_from_slice(&reader.ranges);
         for key in &reader.waits {
             let waiting = &self.keys.get(*key).waiting;
             waiting.collect(&reader.hits, candidates);
-        }
-        if FEW < candidates.len() {
-            candidates.sort_unstable();
-            candidates.dedup();
         }
         for number in &scratch.candidates {
             let record = self.records.get(*number);
@@ -225,6 +223,9 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
                 .take(&mut self.wanted, path, spec.kind, &spec.text)
         };
         let waits: Vec<u32> = specs.iter().map(&mut take).collect();
+        if !waits.is_empty() {
+            self.wanted.wait(path, true);
+        }
         let number = self.records.add(id, next, &waits, &leaves);
         self.alternatives += 1;
         if access.is_none() {
@@ -265,6 +266,9 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
         let always = self.always.iter().position(|it| *it == number);
         if let Some(at) = always {
             Arc::make_mut(&mut self.always).swap_remove(at);
+        }
+        if let Some(key) = waits.first() {
+            self.wanted.wait(self.keys.get(*key).path, false);
         }
         for (place, key) in waits.iter().enumerate() {
             if !waits[..place].contains(key) {
@@ -342,15 +346,17 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
             if compiled.absent {
                 continue;
             }
-            let count = self.wanted.node(compiled.path).asked.keys;
+            let asked = &self.wanted.node(compiled.path).asked;
             let mut cost = 0.0;
             let mut length = 0;
-            for spec in specs_of(&alternative.leaves[place]) {
-                let key = self.keys.find(compiled.path, spec.kind, &spec.text);
+            let specs = specs_of(&alternative.leaves[place]);
+            for spec in &specs {
+                let key = self.keys.find(compiled.path, asked, spec.kind, &spec.text);
                 let waiting = key.map_or(0, |key| self.keys.get(key).waiting.len());
-                cost += (waiting + 1) as f64 * spec.chance(count);
+                cost += (waiting + 1) as f64 * spec.chance(asked.keys);
                 length += spec.text.len();
             }
+            let length = length / specs.len().max(1);
             // Of equals, the longer text is met more rarely.
             if cost < best_cost || (cost == best_cost && best_length < length) {
                 (best, best_cost, best_length) = (Some(place), cost, length);
@@ -412,6 +418,13 @@ fn seconds<'r, Id: Copy + Hash>(
     best
 }
 
+/// Apart, so that what is asked most often stays small.
+#[inline(never)]
+fn asks(leaf: &Leaf, event: &[u8], reader: &Reader, field: &Field) -> bool {
+    let value = reader.value(event, field);
+    value.is_some_and(|value| leaf.holds(&value))
+}
+
 /// True when an alternative matches what was read of an event.
 fn verify<Id: Copy>(
     record: &Record<'_, Id>,
@@ -421,16 +434,21 @@ fn verify<Id: Copy>(
     agree: &mut Agree,
 ) -> bool {
     let holds = |leaf: &Compiled<&Leaf, &[u32]>, field: &Field| match leaf.ask {
+        Ask::Any([key]) => *key == field.key,
         Ask::Any(keys) => keys.contains(&field.key),
         Ask::None(keys) => !keys.contains(&field.key),
         Ask::Present => true,
-        Ask::Leaf(asked) => reader
-            .value(event, field)
-            .is_some_and(|value| asked.holds(&value)),
+        Ask::Leaf(asked) => asks(asked, event, reader, field),
     };
     // Leaves whose fields lie in arrays of containers: those must agree.
     let mut seated = 0;
     for leaf in record.leaves() {
+        if let Some(field) = reader.only(leaf.path) {
+            if holds(&leaf, field) {
+                continue;
+            }
+            return false;
+        }
         let (mut there, mut good, mut elsewhere) = (false, false, false);
         for field in reader.at(leaf.path) {
             there = true;

@@ -225,14 +225,14 @@ mod tests {
 
     fn plain_end(text: &[u8], quotes: &[usize], start: usize) -> usize {
         let mut depth = 1;
-        for at in start..text.len() {
+        for (at, byte) in text.iter().enumerate().skip(start) {
             let inside = quotes
                 .iter()
                 .filter(|quote| start <= **quote && **quote < at)
                 .count()
                 % 2
                 == 1;
-            match text[at] {
+            match byte {
                 b'{' | b'[' if !inside => depth += 1,
                 b'}' | b']' if !inside => depth -= 1,
                 _ => {}

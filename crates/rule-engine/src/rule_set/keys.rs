@@ -56,7 +56,7 @@ pub(super) enum Kind {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Key {
-    path: u32,
+    pub(super) path: u32,
     kind: Kind,
     /// Leaves that hold it and alternatives that wait at it.
     uses: u32,
@@ -253,28 +253,21 @@ impl Keys {
         &mut self.row.get_mut(key).waiting
     }
 
+    /// The key of this kind and text at a path where `asked` is asked.
     #[inline]
-    pub(super) fn find(&self, path: u32, kind: Kind, text: &[u8]) -> Option<u32> {
+    pub(super) fn find(&self, path: u32, asked: &Asked, kind: Kind, text: &[u8]) -> Option<u32> {
+        if let Some(mut alike) = asked.few.like(kind, text) {
+            return alike.find(|key| text.len() <= 8 || *self.row.get(*key).text == *text);
+        }
         self.table.find(hash(path, kind, text), |number| {
             let key = self.row.get(number);
             key.path == path && key.kind == kind && *key.text == *text
         })
     }
 
-    /// The key of the string `text`, for which there are some at the path.
-    #[inline]
-    pub(super) fn find_string(&self, path: u32, asked: &Asked, text: &[u8]) -> Option<u32> {
-        match asked.strings.like(text) {
-            Some(mut alike) => {
-                alike.find(|key| text.len() <= 8 || *self.row.get(*key).text == *text)
-            }
-            None => self.find(path, Kind::String, text),
-        }
-    }
-
     /// The number of a key, which has one more use.
     pub(super) fn take(&mut self, wanted: &mut Wanted, path: u32, kind: Kind, text: &[u8]) -> u32 {
-        if let Some(number) = self.find(path, kind, text) {
+        if let Some(number) = self.find(path, &wanted.node(path).asked, kind, text) {
             self.row.get_mut(number).uses += 1;
             return number;
         }
@@ -328,9 +321,7 @@ fn count(asked: &mut Asked, kind: Kind, text: &[u8], number: u32, more: bool) {
         false => *counter -= 1,
     };
     step(&mut asked.keys);
-    if kind == Kind::String {
-        asked.strings.change(text, number, more);
-    }
+    asked.few.change(kind, text, number, more);
     if kind == Kind::Present {
         asked.present = more.then_some(number);
         return;

@@ -7,7 +7,8 @@
 //!   unseen, which event-patterns.md 2.2 allows; a name with dots in it that would still lead to
 //!   a wanted path does not, since the rest is searched for one first; or
 //! * no rule can match any more: each demands one of a few plain values of some member of the
-//!   root, and the event has another.
+//!   root, and the event has another; or every path was seen at which alternatives wait, and none
+//!   has to be tried.
 
 use std::cell::Cell;
 
@@ -53,7 +54,7 @@ impl Field {
     /// Telling this of a long number costs more than all else about it, and few have to be told.
     fn is_comparable(&self, text: &str) -> bool {
         let told = self.is_comparable.get().unwrap_or_else(|| {
-            let decimal = Decimal::of(text).zip(self.double);
+            let decimal = Decimal::of(text.as_bytes()).zip(self.double);
             decimal.is_some_and(|(decimal, double)| decimal.is_shortest(double))
         });
         self.is_comparable.set(Some(told));
@@ -109,6 +110,8 @@ pub(super) struct For<'s> {
     pub(super) keys: &'s Keys,
     /// Alternatives in all.
     pub(super) alternatives: u32,
+    /// Each of them waits for some value.
+    pub(super) all_wait: bool,
     pub(super) stop_early: bool,
 }
 
@@ -162,6 +165,17 @@ impl Reader {
         })
     }
 
+    /// The field of a path that has just one, outside of all arrays of containers.
+    #[inline(always)]
+    pub(super) fn only(&self, path: u32) -> Option<&Field> {
+        let chain = &self.chains[path as usize];
+        if chain.stamp != self.stamp || chain.first != chain.last {
+            return None;
+        }
+        let field = self.fields.get(chain.first as usize)?;
+        (field.place == fields::ROOT).then_some(field)
+    }
+
     /// A field's value; `None` where the event is no UTF-8.
     pub(super) fn value<'v>(&'v self, event: &'v [u8], field: &Field) -> Option<Value<'v>> {
         let span = field.start as usize..field.end as usize;
@@ -190,6 +204,8 @@ impl Reader {
         let mut node = wanted.node(ROOT);
         // Whether the walk may end with the last wanted member of the root.
         let mut may_stop = rules.stop_early;
+        // Paths where alternatives wait that were not seen yet.
+        let mut waited = wanted.waited;
         loop {
             at = space(event, at);
             match event.get(at) {
@@ -208,6 +224,7 @@ impl Reader {
                 }
                 Some(_) => {
                     let mut target = (frame.node, node);
+                    let mut is_first = false;
                     if matches!(frame.kind, Container::Object) {
                         let end = blocks.quote(at + 1);
                         let name = event.get(at + 1..end).unwrap_or_default();
@@ -227,7 +244,9 @@ impl Reader {
                             at = skip(&mut blocks, event, at);
                             continue;
                         };
-                        frame.seen |= 1_u64.checked_shl(place).unwrap_or(0);
+                        let bit = 1_u64.checked_shl(place).unwrap_or(0);
+                        is_first = frame.seen & bit != bit && frame.place == fields::ROOT;
+                        frame.seen |= bit;
                         target = (child, wanted.node(child));
                     }
                     let inside =
@@ -236,6 +255,17 @@ impl Reader {
                         self.frames.push(*frame);
                         (*frame, node) = (inside, target.1);
                         continue;
+                    }
+                    if is_first && 0 < target.1.asked.waiting {
+                        waited -= 1;
+                        let nothing = self.waits.is_empty() && self.ranges.is_empty();
+                        if waited == 0 && nothing && rules.all_wait && rules.stop_early {
+                            let rest = event.get(at..).unwrap_or_default();
+                            let mut around = self.frames.iter().chain([&*frame]);
+                            if !around.any(|it| dotted(wanted, wanted.node(it.node), rest)) {
+                                return Err(Hopeless);
+                            }
+                        }
                     }
                 }
             }
@@ -322,7 +352,8 @@ impl Reader {
         let first = event.get(start).copied().unwrap_or_default();
         if first == b'{' || first == b'[' {
             let array = first == b'[';
-            if !node.has_children() && !(array && node.is_path()) {
+            let is_wanted = node.has_children() || (array && node.is_path());
+            if !is_wanted {
                 *at = blocks.skip_container(start + 1);
                 return Ok(None);
             }
@@ -377,8 +408,7 @@ impl Reader {
             }
             Scalar::String => field.key = self.string(rules.keys, path, &node.asked, bytes),
             Scalar::Number => {
-                let text = std::str::from_utf8(bytes).unwrap_or_default();
-                let key = self.number(rules.keys, path, &node.asked, text, &mut field);
+                let key = self.number(rules.keys, path, &node.asked, bytes, &mut field);
                 field.key = key;
             }
             _ => {
@@ -416,11 +446,7 @@ impl Reader {
         if asked.plain == 0 {
             return NONE;
         }
-        let found = match kind {
-            Kind::String => keys.find_string(path, asked, text),
-            _ => keys.find(path, kind, text),
-        };
-        let Some(key) = found else {
+        let Some(key) = keys.find(path, asked, kind, text) else {
             return NONE;
         };
         self.hits.push(key);
@@ -435,7 +461,7 @@ impl Reader {
         keys: &Keys,
         path: u32,
         asked: &Asked,
-        text: &str,
+        text: &[u8],
         field: &mut Field,
     ) -> u32 {
         let decimal = Decimal::of(text);
@@ -450,7 +476,9 @@ impl Reader {
         {
             let point = keys::ordered(double);
             for bits in rare.ranges.iter() {
-                if let Some(key) = keys.find(path, Kind::Range, &keys::range_text(point, bits)) {
+                if let Some(key) =
+                    keys.find(path, asked, Kind::Range, &keys::range_text(point, bits))
+                {
                     let waiting = &keys.get(key).waiting;
                     waiting.collect_ranges(point, bits, &mut self.ranges);
                 }
@@ -465,26 +493,26 @@ impl Reader {
         if as_number != NONE {
             return as_number;
         }
-        self.plain(keys, path, asked, Kind::NumberText, text.as_bytes())
+        self.plain(keys, path, asked, Kind::NumberText, text)
     }
 
     #[inline]
     fn string(&mut self, keys: &Keys, path: u32, asked: &Asked, text: &[u8]) -> u32 {
         if let Some(rare) = &asked.rare {
-            self.rare(keys, path, rare, text);
+            self.rare(keys, path, asked, rare, text);
         }
         self.plain(keys, path, asked, Kind::String, text)
     }
 
     /// Looks up all that a string is besides itself.
-    fn rare(&mut self, keys: &Keys, path: u32, rare: &Rare, text: &[u8]) {
+    fn rare(&mut self, keys: &Keys, path: u32, asked: &Asked, rare: &Rare, text: &[u8]) {
         let Reader {
             waits,
             lower,
             grams,
             ..
         } = self;
-        let mut look = |kind: Kind, text: &[u8]| waits.extend(keys.find(path, kind, text));
+        let mut look = |kind: Kind, text: &[u8]| waits.extend(keys.find(path, asked, kind, text));
         let mut ends = |prefixes: &Lengths, suffixes: &Lengths, kinds: [Kind; 2], text: &[u8]| {
             for length in prefixes.iter().take_while(|length| *length <= text.len()) {
                 look(kinds[0], &text[..length]);
@@ -530,7 +558,7 @@ impl Reader {
             grams.clear();
             for length in rare.grams.iter() {
                 let windows = text.windows(length);
-                grams.extend(windows.filter_map(|gram| keys.find(path, Kind::Gram, gram)));
+                grams.extend(windows.filter_map(|gram| keys.find(path, asked, Kind::Gram, gram)));
             }
             grams.sort_unstable();
             grams.dedup();

@@ -91,7 +91,7 @@ impl<'r, Id: Copy> Record<'r, Id> {
         &self.words[1..1 + self.words[0] as usize]
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn leaves(&self) -> Leaves<'r> {
         Leaves {
             words: &self.words[1 + self.words[0] as usize..],
@@ -110,7 +110,7 @@ pub(super) struct Leaves<'r> {
 impl<'r> Iterator for Leaves<'r> {
     type Item = Compiled<&'r Leaf, &'r [u32]>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let [path, kind, rest @ ..] = self.words else {
             return None;
@@ -142,7 +142,7 @@ impl<Id: Copy + Hash> Records<Id> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, number: u32) -> Record<'_, Id> {
         let page = self.pages.get(number as usize / PAGE);
         let head = &page.heads[number as usize % PAGE];

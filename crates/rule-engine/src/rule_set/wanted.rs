@@ -6,6 +6,7 @@
 
 use memchr::memmem::Finder;
 
+use super::keys::Kind;
 use super::pages::Row;
 
 /// The node that all paths begin at; no path ends there.
@@ -18,12 +19,14 @@ pub(super) struct Asked {
     pub(super) leaves: u32,
     /// Alternatives that can match only if the path has one of a few plain values.
     pub(super) demanded: u32,
+    /// Alternatives that wait for some key of the path.
+    pub(super) waiting: u32,
     /// Keys of all kinds.
     pub(super) keys: u32,
     /// Keys of plain values: strings, numbers, literals.
     pub(super) plain: u32,
-    /// The strings among them, while they are few: by first bytes, length, and key.
-    pub(super) strings: Strings,
+    /// All keys, while they are few.
+    pub(super) few: Few,
     /// The key of those that wait for any value at all.
     pub(super) present: Option<u32>,
     /// Keys of other kinds; most paths have none.
@@ -46,44 +49,44 @@ pub(super) struct Rare {
     pub(super) grammed: Option<u32>,
 }
 
-/// Strings that are told apart faster by looking at each than by a hash.
+/// Keys that are found faster by looking at each than by a hash.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Strings {
-    few: Vec<(u64, u32, u32)>,
+pub(super) struct Few {
+    /// Kind, first bytes of the text, its length, and the key.
+    keys: Vec<(Kind, u64, u32, u32)>,
     /// There were too many at some time.
     are_many: bool,
 }
 
-impl Strings {
+impl Few {
     /// More than so many are not kept.
-    const FEW: usize = 8;
+    const MOST: usize = 8;
 
-    pub(super) fn change(&mut self, text: &[u8], key: u32, more: bool) {
+    pub(super) fn change(&mut self, kind: Kind, text: &[u8], key: u32, more: bool) {
         if self.are_many {
             return;
         }
         if !more {
-            self.few.retain(|entry| entry.2 != key);
-        } else if self.few.len() < Self::FEW {
-            self.few.push((head(text), length(text), key));
+            self.keys.retain(|entry| entry.3 != key);
+        } else if self.keys.len() < Self::MOST {
+            self.keys.push((kind, head(text), length(text), key));
         } else {
-            *self = Strings {
-                few: Vec::new(),
+            *self = Few {
+                keys: Vec::new(),
                 are_many: true,
             };
         }
     }
 
-    /// Keys that may be that of a string; of one of up to eight bytes there is none but its own.
-    /// `None`: any may be.
-    #[inline]
-    pub(super) fn like(&self, text: &[u8]) -> Option<impl Iterator<Item = u32>> {
+    /// Keys that may be the one looked for; one of up to eight bytes is. `None`: any may be.
+    #[inline(always)]
+    pub(super) fn like(&self, kind: Kind, text: &[u8]) -> Option<impl Iterator<Item = u32>> {
         if self.are_many {
             return None;
         }
-        let (head, length) = (head(text), length(text));
-        let alike = move |entry: &&(u64, u32, u32)| entry.0 == head && entry.1 == length;
-        Some(self.few.iter().filter(alike).map(|entry| entry.2))
+        let wanted = (kind, head(text), length(text));
+        let alike = move |entry: &&(Kind, u64, u32, u32)| (entry.0, entry.1, entry.2) == wanted;
+        Some(self.keys.iter().filter(alike).map(|entry| entry.3))
     }
 }
 
@@ -167,13 +170,15 @@ impl Node {
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     nodes: Row<Node>,
+    /// Paths where alternatives wait.
+    pub(super) waited: u32,
 }
 
 impl Wanted {
     pub(super) fn new() -> Self {
         let mut nodes = Row::new();
         nodes.add(Node::default());
-        Wanted { nodes }
+        Wanted { nodes, waited: 0 }
     }
 
     /// Path numbers are below this.
@@ -187,6 +192,18 @@ impl Wanted {
 
     pub(super) fn asked_mut(&mut self, path: u32) -> &mut Asked {
         &mut self.nodes.get_mut(path).asked
+    }
+
+    /// One alternative more, or less, waits at a path.
+    pub(super) fn wait(&mut self, path: u32, more: bool) {
+        let waiting = &mut self.nodes.get_mut(path).asked.waiting;
+        if more {
+            self.waited += u32::from(*waiting == 0);
+            *waiting += 1;
+        } else {
+            *waiting -= 1;
+            self.waited -= u32::from(*waiting == 0);
+        }
     }
 
     /// The number of `path`, which has one more leaf.
@@ -298,14 +315,11 @@ impl Wanted {
 /// The first eight bytes of a name.
 #[inline]
 pub(super) fn head(name: &[u8]) -> u64 {
-    match name.first_chunk::<8>() {
-        Some(head) => u64::from_le_bytes(*head),
-        None => {
-            let mut head = [0; 8];
-            head[..name.len()].copy_from_slice(name);
-            u64::from_le_bytes(head)
-        }
+    if let Some(head) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*head);
     }
+    let bytes = name.iter().rev();
+    bytes.fold(0, |head, byte| head << 8 | u64::from(*byte))
 }
 
 /// The same of the name of `length` bytes at `at`, read in one go.
