@@ -4,6 +4,8 @@
 //! part when its exact decimal value is the one that Java prints for its double. Any other
 //! token equals its own text alone.
 
+use std::io::Write;
+
 /// Significant digits that no double's print goes beyond.
 const DIGITS_MAX: u32 = 17;
 /// Powers of ten that are doubles exactly; the next one is not.
@@ -81,9 +83,14 @@ impl Decimal {
         }
         // Java prints two digits at least, which matters where a double has no more than one:
         // that is why `4.9e-324` is comparable and `5e-324`, the same double, is not.
-        let two = format!("{double:.1e}");
-        if two.parse() == Ok(double) {
-            return Decimal::of(two.as_bytes());
+        let mut two = [0; 32];
+        let mut rest = &mut two[..];
+        write!(rest, "{double:.1e}").ok()?;
+        let unused = rest.len();
+        let two = &two[..two.len() - unused];
+        let read_back = std::str::from_utf8(two).ok()?.parse();
+        if read_back == Ok(double) {
+            return Decimal::of(two);
         }
         Some(shortest)
     }
