@@ -39,6 +39,7 @@ use worker::Worker;
 /// Processor time of one reading, about.
 const STRETCH: Duration = Duration::from_millis(300);
 const STRETCH_QUICK: Duration = Duration::from_millis(60);
+const ROUNDS_QUICK: usize = 3;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = env::args().skip(1).collect();
@@ -126,16 +127,16 @@ fn run(rows: &[Row], options: &Options) -> Result<(), String> {
 
 /// Reads the engines one after the other, several rounds, and prints the medians.
 fn in_turn(row: &Row, rules: &Rules, events: &Events, quick: bool) {
-    let (engines, stretch) = match quick {
-        true => (&Engine::ALL[..1], STRETCH_QUICK),
-        false => (&Engine::ALL[..], STRETCH),
+    let (engines, stretch, rounds) = match quick {
+        true => (&Engine::ALL[..1], STRETCH_QUICK, ROUNDS_QUICK),
+        false => (&Engine::ALL[..], STRETCH, ROUNDS),
     };
     let passes: Vec<u32> = engines
         .iter()
         .map(|engine| events.passes_in(stretch, *engine, rules))
         .collect();
     let mut readings = vec![Vec::new(); engines.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (index, engine) in engines.iter().enumerate() {
             let reading = events.read(*engine, rules, passes[index], 1);
             readings[index].push((reading.ns_per_event, reading.events));
