@@ -29,7 +29,7 @@ BUILT = os.path.join(TARGET, "peers")
 
 OURS = ("busbar", "busbar-whole", "validate", "skip")
 PEERS = ("quamina-rs", "quamina-go", "event-ruler")
-SECONDS = "0.5"  # of processor time for one reading
+SECONDS = "0.3"  # of processor time for one reading
 ANSWER_SECONDS_MAX = 120  # of wall time for one answer; a pass over `lots` takes a peer seconds
 
 TABLE = """uniq-1/one uniq-1/zero uniq-1/small uniq-100/one uniq-100/zero uniq-100/small
@@ -89,7 +89,7 @@ def run(command, cwd=None):
 class Engine:
     """One engine on one row: a process that answers each line with a reading."""
 
-    def __init__(self, name, command, row, patience):
+    def __init__(self, name, command, row):
         workload, rules, category, events, _ = row
         if name in OURS:
             command = command + ["--turns", name, workload, "1"]
@@ -102,7 +102,6 @@ class Engine:
                                         stderr=subprocess.PIPE, env=dict(os.environ, GOMAXPROCS="1"))
         os.set_blocking(self.process.stdout.fileno(), False)
         self.rest = b""
-        self.added = self.line(patience)
 
     def line(self, seconds):
         """The next line, or why there is none."""
@@ -111,7 +110,7 @@ class Engine:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while b"\n" not in self.rest:
                 if not selector.select(max(0, until - time.monotonic())):
-                    return "refused %s not ready after %d s" % (self.name, seconds)
+                    return "refused %s not ready in time" % self.name
                 more = os.read(self.process.stdout.fileno(), 65536)
                 if not more:
                     error = self.process.stderr.read().decode(errors="replace").strip().splitlines()
@@ -150,16 +149,16 @@ def measure(row, commands, engines, rounds, patience):
     """Nanoseconds for each event by engine, and what adding cost."""
     running, added = [], {}
     try:
-        for name in engines:
-            if name not in commands:
-                continue
-            engine = Engine(name, commands[name], row, patience)
-            words = engine.added.split()
+        running = [Engine(name, commands[name], row) for name in engines if name in commands]
+        until = time.monotonic() + patience
+        for engine in list(running):
+            line = engine.line(until - time.monotonic())
+            words = line.split()
             if words[:1] == ["added"]:
-                running.append(engine)
-                added[name] = (float(words[3]), float(words[4]))
+                added[engine.name] = (float(words[3]), float(words[4]))
             else:
-                print("%s: %s: %s" % (row[0], name, engine.added[:200]), file=sys.stderr)
+                print("%s: %s: %s" % (row[0], engine.name, line[:200]), file=sys.stderr)
+                running.remove(engine)
                 engine.stop()
         for _ in range(rounds):
             for engine in list(running):

@@ -86,9 +86,10 @@ impl Rules {
     /// `added SET RULES RULES/S BYTES/RULE`.
     pub fn print(&self, row: &Row) {
         let rules = self.set.len();
-        let name = match row.category {
-            Some(_) => &row.name,
-            None => row.name.split('/').next().unwrap_or_default(),
+        // `uniq-100/one` is one of the rows of the set `uniq-100`; `hard/stars` is its own.
+        let name = match row.name.split_once('/') {
+            Some((set, _)) if set.contains('-') => set,
+            _ => &row.name,
         };
         let a_second = rules as f64 / self.adding.as_secs_f64();
         let bytes = self.bytes / rules as u64;

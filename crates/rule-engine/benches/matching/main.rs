@@ -17,6 +17,7 @@
 //! | `--changes` | for the rows `uniq-N/one`: one more rule, rules replaced meanwhile |
 //! | `--threads` | for each row: two threads on one set, two processes |
 //! | `--list` | prints the rows: `NAME RULES-FILE CATEGORY EVENTS-FILE MATCHES` |
+//! | `--add ROW` | adds the rules and no more |
 //! | `--turns ENGINE ROW THREADS` | takes one reading for each line of input, for who times engines in turn |
 
 mod changes;
@@ -36,8 +37,9 @@ use rows::Row;
 use worker::Worker;
 
 /// Processor time of one reading, about.
-const STRETCH: Duration = Duration::from_millis(500);
+const STRETCH: Duration = Duration::from_millis(300);
 const STRETCH_QUICK: Duration = Duration::from_millis(60);
+const ROUNDS_QUICK: usize = 3;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = env::args().skip(1).collect();
@@ -55,7 +57,9 @@ fn main() -> ExitCode {
         list();
         return ExitCode::SUCCESS;
     }
-    let done = if has("--turns") {
+    let done = if has("--add") {
+        add(&arguments)
+    } else if has("--turns") {
         turns(&arguments)
     } else {
         let mut rows = rows::all();
@@ -103,8 +107,9 @@ fn run(rows: &[Row], options: &Options) -> Result<(), String> {
         return Err("no row of this name; `--list` names them".to_owned());
     }
     for same_rules in rows.chunk_by(Row::shares_rules_with) {
+        // Memory is told in a process of its own: what earlier sets gave back would hide it.
+        worker::add(&same_rules[0])?;
         let rules = Rules::of(&same_rules[0])?;
-        rules.print(&same_rules[0]);
         for row in same_rules {
             let events = Events::of(row, &rules)?;
             in_turn(row, &rules, &events, options.quick);
@@ -122,16 +127,16 @@ fn run(rows: &[Row], options: &Options) -> Result<(), String> {
 
 /// Reads the engines one after the other, several rounds, and prints the medians.
 fn in_turn(row: &Row, rules: &Rules, events: &Events, quick: bool) {
-    let (engines, stretch) = match quick {
-        true => (&Engine::ALL[..1], STRETCH_QUICK),
-        false => (&Engine::ALL[..], STRETCH),
+    let (engines, stretch, rounds) = match quick {
+        true => (&Engine::ALL[..1], STRETCH_QUICK, ROUNDS_QUICK),
+        false => (&Engine::ALL[..], STRETCH, ROUNDS),
     };
     let passes: Vec<u32> = engines
         .iter()
         .map(|engine| events.passes_in(stretch, *engine, rules))
         .collect();
     let mut readings = vec![Vec::new(); engines.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (index, engine) in engines.iter().enumerate() {
             let reading = events.read(*engine, rules, passes[index], 1);
             readings[index].push((reading.ns_per_event, reading.events));
@@ -147,6 +152,18 @@ fn in_turn(row: &Row, rules: &Rules, events: &Events, quick: bool) {
     }
 }
 
+/// Adds the rules of one row and prints what that cost.
+fn add(arguments: &[String]) -> Result<(), String> {
+    let row = row_named(arguments.first().map_or("", |name| name))?;
+    Rules::of(&row)?.print(&row);
+    Ok(())
+}
+
+fn row_named(name: &str) -> Result<Row, String> {
+    let row = rows::all().into_iter().find(|row| row.name == name);
+    row.ok_or_else(|| format!("no row `{name}`; `--list` names them"))
+}
+
 /// Serves readings of one engine on one row: a line in, a line out, until the input ends.
 fn turns(arguments: &[String]) -> Result<(), String> {
     let usage = || "--turns ENGINE ROW THREADS".to_owned();
@@ -158,10 +175,7 @@ fn turns(arguments: &[String]) -> Result<(), String> {
         .find(|known| known.name() == engine)
         .ok_or_else(usage)?;
     let threads = threads.parse().map_err(|_| usage())?;
-    let row = rows::all()
-        .into_iter()
-        .find(|row| row.name == *name)
-        .ok_or_else(usage)?;
+    let row = row_named(name)?;
     let rules = Rules::of(&row)?;
     let events = Events::of(&row, &rules)?;
     let passes = events.passes_in(STRETCH, engine, &rules);

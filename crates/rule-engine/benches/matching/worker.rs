@@ -1,4 +1,4 @@
-//! This program once more, as a process of its own that takes readings when it is asked.
+//! This program once more, as a process of its own.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -6,6 +6,25 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::engine::Reading;
 use crate::rows::Row;
+
+/// Adds the rules of a row in a new process, which prints what that cost.
+///
+/// # Errors
+/// It cannot be started, or fails.
+pub fn add(row: &Row) -> Result<(), String> {
+    let status = this_program()?.args(["--add", &row.name]).status();
+    match status.map_err(|error| error.to_string())?.success() {
+        true => Ok(()),
+        false => Err(format!("the rules of {} cannot be added", row.name)),
+    }
+}
+
+fn this_program() -> Result<Command, String> {
+    let program = env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.arg("--bench");
+    Ok(command)
+}
 
 /// A child; it ends when it is dropped.
 pub struct Worker {
@@ -19,15 +38,8 @@ impl Worker {
     /// # Errors
     /// It cannot be started, or has no good answer.
     pub fn start(row: &Row, threads: u32) -> Result<Worker, String> {
-        let program = env::current_exe().map_err(|error| error.to_string())?;
-        let mut child = Command::new(program)
-            .args([
-                "--bench",
-                "--turns",
-                "busbar",
-                &row.name,
-                &threads.to_string(),
-            ])
+        let mut child = this_program()?
+            .args(["--turns", "busbar", &row.name, &threads.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
