@@ -24,3 +24,21 @@ simulate FROM TO:
 # The figures of docs/benchmarks.md.
 bench *ARGS:
     cargo run --release -- bench {{ARGS}}
+
+# The files that the matching benchmarks read, 1.4 GB and two minutes; the manifests say whether they are the same bytes as everywhere.
+bench-data:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    folder="${BUSBAR_BENCH_DATA:-target/bench-data}"
+    for kind in hard lots bus; do
+        python3 benches/data/gen.py "$kind" "$folder"
+        cmp "$folder/manifest-$kind.json" "benches/data/manifest-$kind.json"
+    done
+
+# What matching costs: rows by name, all when none is given (`-- --list` prints them).
+bench-matching *ROWS:
+    cargo bench -p rule-engine --bench matching -- {{ROWS}}
+
+# Our matcher and its peers in turn, and the table of docs/benchmarks.md. Wants Maven, Java 17 and Go; who is missing has no column.
+bench-peers *ARGS:
+    python3 benches/peers/run.py {{ARGS}}

@@ -39,7 +39,7 @@ impl Address {
         Some(Address::V6(address))
     }
 
-    fn bits(self) -> (u32, u128) {
+    pub(crate) fn bits(self) -> (u32, u128) {
         match self {
             Address::V4(bits) => (32, u128::from(bits)),
             Address::V6(bits) => (128, bits),
@@ -73,8 +73,8 @@ fn shaped_v6(text: &str) -> bool {
 /// The addresses that share their first bits with one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Block {
-    network: Address,
-    bits: u32,
+    pub(crate) network: Address,
+    pub(crate) bits: u32,
 }
 
 impl Block {

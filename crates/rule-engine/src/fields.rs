@@ -18,44 +18,22 @@ use std::sync::Arc;
 use crate::json::{JsonError, Scanner, TokenKind};
 use crate::matcher::Value;
 
-/// The paths that patterns ask for, sorted by bytes, each with a number that stays.
+/// The paths that a pattern asks for, sorted by bytes, each with its number.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Paths {
     sorted: Vec<(Arc<str>, u32)>,
-    /// For each number, how many leaves use it. 0: free for another path.
-    uses: Vec<u32>,
-    free: Vec<u32>,
 }
 
 impl Paths {
-    /// The number of `path`, which counts one more use.
+    /// The number of `path`, which is asked for from now on.
     pub(crate) fn take(&mut self, path: &str) -> u32 {
         match self.find(path) {
-            Ok(at) => {
-                let number = self.sorted[at].1;
-                self.uses[number as usize] += 1;
-                number
-            }
+            Ok(at) => self.sorted[at].1,
             Err(at) => {
-                let number = self.free.pop().unwrap_or_else(|| {
-                    self.uses.push(0);
-                    u32::try_from(self.uses.len() - 1).expect("memory ends before path numbers")
-                });
-                self.uses[number as usize] = 1;
+                let number = number(self.sorted.len());
                 self.sorted.insert(at, (path.into(), number));
                 number
             }
-        }
-    }
-
-    /// Gives one use of `path` back.
-    pub(crate) fn give_back(&mut self, path: &str) {
-        let at = self.find(path).expect("what is given back was taken");
-        let number = self.sorted[at].1;
-        self.uses[number as usize] -= 1;
-        if self.uses[number as usize] == 0 {
-            self.sorted.remove(at);
-            self.free.push(number);
         }
     }
 
@@ -142,13 +120,19 @@ pub(crate) struct Array {
 /// The place of what lies in no array.
 pub(crate) const ROOT: u32 = 0;
 
+/// How the places of one event lie in its arrays.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    pub(crate) places: Vec<Place>,
+    pub(crate) arrays: Vec<Array>,
+}
+
 /// The wanted fields of one event.
 #[derive(Debug)]
 pub(crate) struct Fields<'e> {
     /// Sorted by path number, then by place.
     fields: Vec<Field<'e>>,
-    pub(crate) places: Vec<Place>,
-    pub(crate) arrays: Vec<Array>,
+    pub(crate) tree: Tree,
 }
 
 /// An open container on a path that is still wanted.
@@ -158,7 +142,9 @@ struct Open {
     kind: Kind,
 }
 
-enum Kind {
+/// A container's kind; of an array its number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
     Object,
     Array(u32),
 }
@@ -174,9 +160,9 @@ impl<'e> Fields<'e> {
     pub(crate) fn of(event: &'e [u8], paths: &Paths) -> Result<Fields<'e>, JsonError> {
         let mut fields = Fields {
             fields: Vec::new(),
-            places: vec![Place { array: 0, end: 0 }],
-            arrays: Vec::new(),
+            tree: Tree::default(),
         };
+        fields.tree.clear();
         let mut open: Vec<Open> = Vec::new();
         // Where the value behind a name goes; behind any other token, the root or an element.
         let mut named: Option<Prefix> = None;
@@ -200,7 +186,8 @@ impl<'e> Fields<'e> {
                 }
                 TokenKind::ObjectEnd | TokenKind::ArrayEnd => {
                     let closed = open.pop().expect("the scanner pairs its brackets");
-                    fields.close(&closed, open.last());
+                    let inside = open.last().map(|inside| inside.kind);
+                    fields.tree.close(closed.place, closed.kind, inside);
                     continue;
                 }
                 TokenKind::ObjectStart | TokenKind::ArrayStart => None,
@@ -224,8 +211,13 @@ impl<'e> Fields<'e> {
                 None if prefix.run.is_empty() => skipped = 1,
                 None => {
                     let is_array = token.kind == TokenKind::ArrayStart;
-                    let inside = fields.open(prefix, place, open.last(), is_array);
-                    open.push(inside);
+                    let inside = open.last().map(|inside| inside.kind);
+                    let (place, kind) = fields.tree.open(place, inside, is_array);
+                    open.push(Open {
+                        prefix,
+                        place,
+                        kind,
+                    });
                 }
                 Some(value) => {
                     if let Some(path) = paths.at(&prefix) {
@@ -239,7 +231,7 @@ impl<'e> Fields<'e> {
                 }
             }
         }
-        fields.places[ROOT as usize].end = fields.places_count();
+        fields.tree.finish();
         fields.fields.sort_by_key(|field| (field.path, field.place));
         Ok(fields)
     }
@@ -250,46 +242,66 @@ impl<'e> Fields<'e> {
         let length = self.fields[start..].partition_point(|field| field.path == path);
         &self.fields[start..start + length]
     }
+}
 
-    fn open(&mut self, prefix: Prefix, place: u32, inside: Option<&Open>, array: bool) -> Open {
-        let place = match inside.map(|inside| &inside.kind) {
+impl Tree {
+    /// The root alone.
+    pub(crate) fn clear(&mut self) {
+        self.arrays.clear();
+        self.places.clear();
+        self.places.push(Place { array: 0, end: 0 });
+    }
+
+    /// A container begins in `place`, inside a container of this kind. Gives its own place and
+    /// kind.
+    pub(crate) fn open(&mut self, place: u32, inside: Option<Kind>, array: bool) -> (u32, Kind) {
+        let place = match inside {
             Some(Kind::Array(array)) => {
-                self.places.push(Place {
-                    array: *array,
-                    end: 0,
-                });
-                self.places_count() - 1
+                self.places.push(Place { array, end: 0 });
+                self.len() - 1
             }
             _ => place,
         };
-        let kind = if array {
-            let first = self.places_count();
-            self.arrays.push(Array {
-                place,
-                places: first..first,
-            });
-            Kind::Array(number(self.arrays.len()) - 1)
-        } else {
-            Kind::Object
-        };
-        Open {
-            prefix,
-            place,
-            kind,
+        if !array {
+            return (place, Kind::Object);
         }
+        let first = self.len();
+        self.arrays.push(Array {
+            place,
+            places: first..first,
+        });
+        (place, Kind::Array(number(self.arrays.len()) - 1))
     }
 
-    fn close(&mut self, closed: &Open, inside: Option<&Open>) {
-        let end = self.places_count();
-        if let Kind::Array(array) = closed.kind {
+    /// The container of this place and kind ends, inside a container of kind `inside`.
+    pub(crate) fn close(&mut self, place: u32, kind: Kind, inside: Option<Kind>) {
+        let end = self.len();
+        if let Kind::Array(array) = kind {
             self.arrays[array as usize].places.end = end;
         }
-        if let Some(Kind::Array(_)) = inside.map(|inside| &inside.kind) {
-            self.places[closed.place as usize].end = end;
+        if let Some(Kind::Array(_)) = inside {
+            self.places[place as usize].end = end;
         }
     }
 
-    fn places_count(&self) -> u32 {
+    /// The array directly in `place` that holds the place `below`.
+    pub(crate) fn array_between(&self, place: u32, below: u32) -> u32 {
+        let mut at = below;
+        loop {
+            let array = self.places[at as usize].array;
+            at = self.arrays[array as usize].place;
+            if at == place {
+                return array;
+            }
+        }
+    }
+
+    /// The event ends.
+    pub(crate) fn finish(&mut self) {
+        self.places[ROOT as usize].end = self.len();
+    }
+
+    fn len(&self) -> u32 {
         number(self.places.len())
     }
 }
@@ -302,7 +314,7 @@ enum TokenValue<'e> {
 }
 
 fn number(count: usize) -> u32 {
-    u32::try_from(count).expect("an event has fewer than 2^32 bytes")
+    u32::try_from(count).expect("no event or pattern has 2^32 bytes")
 }
 
 #[cfg(test)]
@@ -382,24 +394,14 @@ mod tests {
         let paths = paths(&["a.b"]);
         let event = br#"{"a":[{"b":[1]},[{"b":2},{"b":3}],{"b":4}]}"#;
         let fields = Fields::of(event, &paths).unwrap();
-        let ends: Vec<u32> = fields.places.iter().map(|place| place.end).collect();
+        let ends: Vec<u32> = fields.tree.places.iter().map(|place| place.end).collect();
         assert_eq!(ends, [6, 2, 5, 4, 5, 6]);
         let arrays: Vec<_> = fields
+            .tree
             .arrays
             .iter()
             .map(|array| (array.place, array.places.clone()))
             .collect();
         assert_eq!(arrays, [(0, 1..6), (1, 2..2), (2, 3..5)]);
-    }
-
-    #[test]
-    fn numbers_of_paths_given_back_are_used_again() {
-        let mut paths = paths(&["a", "b"]);
-        assert_eq!(paths.take("a"), 0);
-        paths.give_back("a");
-        assert_eq!(paths.take("c"), 2);
-        paths.give_back("a");
-        assert_eq!(paths.take("d"), 0);
-        assert!(paths.find("a").is_err());
     }
 }

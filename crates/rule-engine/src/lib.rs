@@ -15,7 +15,7 @@
 //!
 //! Below them, for nobody else: `number`, `address` and `fold` (when two values are the same),
 //! `matcher` (one item of a leaf), `fields` (an event as fields with seats), `seats` (which
-//! fields may be chosen together).
+//! fields may be chosen together), `scan` (over an event at the speed of bitmaps).
 
 pub mod json;
 pub mod lint;
@@ -30,6 +30,7 @@ mod fields;
 mod fold;
 mod matcher;
 mod number;
+mod scan;
 mod seats;
 
 pub use pattern::{Diagnostic, Pattern, PatternError};

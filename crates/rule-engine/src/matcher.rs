@@ -72,6 +72,12 @@ pub(crate) struct Bound {
 }
 
 impl Range {
+    /// The number, if there is one inside alone.
+    pub(crate) fn only(&self) -> Option<f64> {
+        let (bottom, top) = (self.bottom?, self.top?);
+        (bottom == top && bottom.inclusive).then_some(bottom.number)
+    }
+
     fn holds(&self, number: f64) -> bool {
         let above = self.bottom.is_none_or(|bottom| {
             bottom.number < number || (bottom.inclusive && bottom.number == number)

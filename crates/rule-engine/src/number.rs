@@ -4,87 +4,146 @@
 //! part when its exact decimal value is the one that Java prints for its double. Any other
 //! token equals its own text alone.
 
+use std::io::Write;
+
+/// Significant digits that no double's print goes beyond.
+const DIGITS_MAX: u32 = 17;
+/// Powers of ten that are doubles exactly; the next one is not.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
 /// The double of a comparable number, `None` for any other number. `-0` comes out as `0`.
 ///
-/// Bounds: linear in the text. `text` is a JSON number.
+/// Bounds: linear in the text; nothing is allocated but near the ends of binary64. `text` is a
+/// JSON number.
 pub(crate) fn comparable(text: &str) -> Option<f64> {
-    let decimal = Decimal::of(text);
-    if decimal.digits.is_empty() {
-        return Some(0.0);
-    }
-    // No double prints more digits than this.
-    if 17 < decimal.digits.len() {
-        return None;
-    }
-    let double: f64 = text.parse().ok()?;
-    if double.is_infinite() || double == 0.0 {
-        return None;
-    }
-    // Fifteen digits always survive the way to binary64 and back, far from its ends.
-    let certain = decimal.digits.len() <= 15 && decimal.exponent.abs() <= 270;
-    if certain || decimal == Decimal::of(&shortest(double)) {
-        return Some(double);
-    }
-    None
+    let decimal = Decimal::of(text.as_bytes())?;
+    let (double, is_certain) = decimal.double(text.as_bytes())?;
+    (is_certain || decimal.is_shortest(double)).then_some(double)
 }
 
-/// The shortest decimal that reads back as `double`, but of two digits at least: so prints Java,
-/// and that is why `4.9e-324` is comparable and `5e-324`, the same double, is not.
-fn shortest(double: f64) -> String {
-    let text = format!("{double:e}");
-    if !text.contains('.') {
-        let two = format!("{double:.1e}");
-        if two.parse() == Ok(double) {
-            return two;
-        }
-    }
-    text
-}
-
-/// An exact decimal: `digits` with neither leading nor trailing zeros, times ten to `exponent`.
-#[derive(Debug, PartialEq, Eq)]
-struct Decimal {
-    negative: bool,
-    digits: Vec<u8>,
+/// An exact decimal: `mantissa` times ten to `exponent`. Of equal numbers all members are equal.
+///
+/// Comparable numbers are equal exactly when their decimals are, since each is the shortest of
+/// its double; and what equals a comparable number's decimal is comparable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decimal {
+    is_negative: bool,
+    mantissa: u64,
     exponent: i64,
 }
 
 impl Decimal {
-    fn of(text: &str) -> Decimal {
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, clamped(exponent)),
-            None => (text, 0),
+    /// `None` if it takes more significant digits than any double's print; one more may still
+    /// pass. What is no number gives anything.
+    pub(crate) fn of(text: &[u8]) -> Option<Decimal> {
+        let mut decimal = Decimal {
+            is_negative: false,
+            mantissa: 0,
+            exponent: 0,
         };
-        let (negative, mantissa) = match mantissa.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, mantissa),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-        let leading = all.iter().take_while(|digit| **digit == b'0').count();
-        let trailing = all[leading..]
-            .iter()
-            .rev()
-            .take_while(|digit| **digit == b'0')
-            .count();
-        Decimal {
-            negative,
-            exponent: exponent - fraction.len() as i64 + trailing as i64,
-            digits: all[leading..all.len() - trailing].to_vec(),
+        let mut is_fraction = false;
+        for (at, byte) in text.iter().copied().enumerate() {
+            match byte {
+                b'-' => decimal.is_negative = true,
+                b'.' => is_fraction = true,
+                b'e' | b'E' => {
+                    decimal.exponent += clamped(&text[at + 1..]);
+                    break;
+                }
+                _ if decimal.mantissa < 10_u64.pow(DIGITS_MAX) => {
+                    let digit = byte.wrapping_sub(b'0') & 0xF;
+                    decimal.mantissa = decimal.mantissa * 10 + u64::from(digit);
+                    decimal.exponent -= i64::from(is_fraction);
+                }
+                // Zeros behind all that counts.
+                b'0' => decimal.exponent += i64::from(!is_fraction),
+                _ => return None,
+            }
         }
+        if decimal.mantissa == 0 {
+            decimal.is_negative = false;
+            decimal.exponent = 0;
+        }
+        while decimal.mantissa.is_multiple_of(10) && decimal.mantissa != 0 {
+            decimal.mantissa /= 10;
+            decimal.exponent += 1;
+        }
+        Some(decimal)
+    }
+
+    /// That of a comparable number which is `double`.
+    pub(crate) fn of_double(double: f64) -> Option<Decimal> {
+        let mut buffer = zmij::Buffer::new();
+        let shortest = Decimal::of(buffer.format_finite(double).as_bytes())?;
+        if 10 <= shortest.mantissa || f64::MIN_POSITIVE <= double.abs() {
+            return Some(shortest);
+        }
+        // Java prints two digits at least, which matters where a double has no more than one:
+        // that is why `4.9e-324` is comparable and `5e-324`, the same double, is not.
+        let mut two = [0; 32];
+        let mut rest = &mut two[..];
+        write!(rest, "{double:.1e}").ok()?;
+        let unused = rest.len();
+        let two = &two[..two.len() - unused];
+        let read_back = std::str::from_utf8(two).ok()?.parse();
+        if read_back == Ok(double) {
+            return Decimal::of(two);
+        }
+        Some(shortest)
+    }
+
+    /// The double of `text`, which is this number, and whether it is certainly comparable. `None`
+    /// when there is no double: then it is not.
+    pub(crate) fn double(self, text: &[u8]) -> Option<(f64, bool)> {
+        if self.mantissa == 0 {
+            return Some((0.0, true));
+        }
+        // Fifteen digits always survive the way to binary64 and back, far from its ends.
+        let is_short = self.mantissa < 10_u64.pow(15);
+        if is_short && let Some(power) = POWERS.get(self.exponent.unsigned_abs() as usize) {
+            // Both are exact, so this rounds once, as reading the text would.
+            let mantissa = self.mantissa as f64;
+            let size = match self.exponent {
+                0.. => mantissa * power,
+                _ => mantissa / power,
+            };
+            return Some((if self.is_negative { -size } else { size }, true));
+        }
+        let double: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+        if double.is_infinite() || double == 0.0 {
+            return None;
+        }
+        Some((double, is_short && self.exponent.abs() <= 270))
+    }
+
+    /// True when this is what Java prints for `double`.
+    pub(crate) fn is_shortest(self, double: f64) -> bool {
+        Decimal::of_double(double) == Some(self)
+    }
+
+    /// All of it as bytes.
+    pub(crate) fn bytes(self) -> [u8; 17] {
+        let mut bytes = [u8::from(self.is_negative); 17];
+        bytes[..8].copy_from_slice(&self.mantissa.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.exponent.to_le_bytes());
+        bytes
     }
 }
 
 /// An exponent's text as a number; beyond any that a double or a length could offset, the bound.
-fn clamped(text: &str) -> i64 {
+fn clamped(text: &[u8]) -> i64 {
     const BOUND: i64 = 1 << 50;
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, text),
     };
     let mut exponent: i64 = 0;
-    for digit in digits.bytes() {
-        exponent = (exponent * 10 + i64::from(digit - b'0')).min(BOUND);
+    for digit in digits {
+        exponent = (exponent * 10 + i64::from(digit.wrapping_sub(b'0') & 0xF)).min(BOUND);
     }
     sign * exponent
 }
@@ -149,17 +208,95 @@ mod tests {
     }
 
     #[test]
+    fn of_two_prints_as_near_the_even_one_counts() {
+        // The double is 167271932131646.625. Java and Python print 62, Rust 63.
+        assert!(comparable("167271932131646.62").is_some());
+        assert_eq!(comparable("167271932131646.63"), None);
+    }
+
+    #[test]
     fn every_double_is_comparable_as_printed() {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..20_000 {
             let double = f64::from_bits(random.u64(..));
             if double.is_finite() {
-                let text = super::shortest(double);
+                let text = shortest(double);
                 assert_eq!(comparable(&text), Some(double), "{text}");
-                let longer = format!("{double:.25e}");
-                let exact = super::Decimal::of(&longer) == super::Decimal::of(&text);
-                assert_eq!(comparable(&longer).is_some(), exact, "{longer}");
+                check_definition(&text);
+                check_definition(&format!("{double:.25e}"));
             }
         }
+    }
+
+    #[test]
+    fn any_token_is_comparable_by_the_definition_alone() {
+        let mut random = fastrand::Rng::with_seed(8);
+        for turn in 0..TOKENS {
+            let mut text = String::new();
+            if random.bool() {
+                text.push('-');
+            }
+            // Many zeros, or digits of any kind; lengths around the bounds of 15, 17 and 18.
+            let digit = |random: &mut fastrand::Rng| match turn % 3 {
+                0 => char::from(b"000001239"[random.usize(..9)]),
+                _ => random.digit(10),
+            };
+            match random.u8(..4) {
+                0 => text.push('0'),
+                _ => {
+                    text.push(char::from(random.u8(b'1'..=b'9')));
+                    (0..random.u8(..20)).for_each(|_| text.push(digit(&mut random)));
+                }
+            }
+            if random.bool() {
+                text.push('.');
+                (0..random.u8(1..20)).for_each(|_| text.push(digit(&mut random)));
+            }
+            match random.u8(..6) {
+                0 => text.push_str(&format!("e{}", random.i32(-45..45))),
+                1 => text.push_str(&format!("E{:+}", random.i32(-345..330))),
+                _ => {}
+            }
+            check_definition(&text);
+        }
+    }
+
+    /// What Java prints: the fewest digits, but two, that read back, the nearest of them, and of
+    /// two as near the even one. By the standard library's printer, not the one under test.
+    fn shortest(double: f64) -> String {
+        let mut prints = (1..17).map(|digits| format!("{double:.digits$e}"));
+        let reads_back = prints.find(|print| print.parse() == Ok(double));
+        reads_back.expect("seventeen digits always do")
+    }
+
+    /// Tokens that the suite draws. Once, 20 million were.
+    const TOKENS: u32 = 200_000;
+
+    /// Whether `text` is comparable as event-patterns.md 4.2 has it, digit by digit.
+    #[track_caller]
+    fn check_definition(text: &str) {
+        let double: f64 = text.parse().unwrap();
+        let exact = digits(text);
+        let expected = if exact.1.is_empty() {
+            Some(0.0)
+        } else if double.is_infinite() || double == 0.0 {
+            None
+        } else {
+            (exact == digits(&shortest(double))).then_some(double)
+        };
+        let bits = |double: Option<f64>| double.map(f64::to_bits);
+        assert_eq!(bits(comparable(text)), bits(expected), "{text}");
+    }
+
+    /// Sign, digits without zeros around them, and the power of ten that the last one stands at.
+    fn digits(text: &str) -> (bool, String, i64) {
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{}{fraction}", whole.trim_start_matches('-'));
+        let short = all.trim_end_matches('0');
+        let power = exponent.parse::<i64>().unwrap() - fraction.len() as i64;
+        let zeros = (all.len() - short.len()) as i64;
+        let digits = short.trim_start_matches('0').to_owned();
+        (text.starts_with('-'), digits, power + zeros)
     }
 }

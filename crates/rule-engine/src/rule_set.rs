@@ -1,93 +1,114 @@
 //! Many patterns against one event: what the bus asks.
 //!
-//! An event's fields are read once and every rule that could match is then tried. Which could
-//! match is known from one index: most rules name their `source` or `detail-type` outright, and
-//! wait under those values; the others are tried always. A faster matcher may come; this face
-//! stays.
+//! Each alternative of a rule waits at one of its conditions, the one that the fewest events will
+//! meet (`keys`). An event is read once, looking only at paths that some rule names (`reader`);
+//! each of its values is looked up, and the alternatives that wait there are verified: the other
+//! conditions, and where arrays of objects are involved, that one element meets them together
+//! (`agree`). So the cost follows the event and what nearly matches it, and rules that have
+//! nothing to do with it cost nothing, in whatever number. No rule is part of a structure that
+//! another could make grow: each has its own words (`records`).
 //!
 //! The set is built in place and then shared: hold it in an `Arc`; to change it for readers,
-//! clone, change, and put the clone in its place. A clone shares the patterns themselves.
+//! clone, change, and put the clone in its place. A clone shares all its pages with the set that
+//! it came from, and a change copies the few that it writes to (`pages`).
 //!
 //! Start at [`RuleSet::matches`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod agree;
+mod keys;
+mod pages;
+mod reader;
+mod records;
+mod wanted;
 
-use crate::fields::{Fields, Paths};
-use crate::matcher::{Matcher, TextMatcher, Value};
-use crate::pattern::{Alternative, Pattern};
-use crate::seats;
+use std::cell::RefCell;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 
-/// Top-level names whose plain values rules wait under, the most telling first.
-const ANCHORS: [&str; 2] = ["detail-type", "source"];
+use foldhash::fast::FixedState;
+
+use crate::fields::ROOT;
+use crate::matcher::{Matcher, TextMatcher};
+use crate::pattern::{Alternative, Leaf, Pattern};
+use crate::seats::Condition;
+use agree::Agree;
+use keys::{Keys, Kind, Spec};
+use pages::Table;
+use reader::{Field, For, Reader};
+use records::{Ask, Compiled, NO_RECORD, Record, Records};
+use wanted::Wanted;
 
 /// Rules by id, asked together.
 #[derive(Debug, Clone)]
 pub struct RuleSet<Id> {
-    rules: BTreeMap<Id, Rule>,
-    paths: Paths,
-    /// For each of [`ANCHORS`] its number in `paths`.
-    anchors: [u32; ANCHORS.len()],
-    /// For each of [`ANCHORS`] the alternatives that wait for a value of it.
-    waiting: [HashMap<Box<str>, BTreeSet<Candidate<Id>>>; ANCHORS.len()],
-    /// Alternatives that are tried for every event.
-    always: BTreeSet<Candidate<Id>>,
+    wanted: Wanted,
+    keys: Keys,
+    records: Records<Id>,
+    /// The first alternative of each rule, by its id.
+    ids: Table,
+    alternatives: u32,
+    /// Alternatives that are tried for every event: absence will do for each of their leaves.
+    always: Arc<Vec<u32>>,
+    stop_early: bool,
 }
 
-/// One alternative of a rule, by its index in the pattern.
-type Candidate<Id> = (Id, usize);
-
-#[derive(Debug, Clone)]
-struct Rule {
-    pattern: Pattern,
-    /// For each alternative the path numbers of its leaves.
-    paths: Vec<Box<[u32]>>,
+/// What matching needs beside the set, one for each thread: it grows to what the largest event
+/// needed, and stays.
+#[derive(Debug, Default)]
+struct Scratch {
+    reader: Reader,
+    candidates: Vec<u32>,
+    conditions: Vec<Condition>,
+    agree: Agree,
 }
 
-impl<Id: Copy + Ord> Default for RuleSet<Id> {
+/// So many may as well be looked at twice.
+const FEW: usize = 8;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl<Id: Copy + Ord + Hash> Default for RuleSet<Id> {
     fn default() -> Self {
         RuleSet::new()
     }
 }
 
-impl<Id: Copy + Ord> RuleSet<Id> {
+impl<Id: Copy + Ord + Hash> RuleSet<Id> {
     /// A set without rules.
     pub fn new() -> Self {
-        let mut paths = Paths::default();
         RuleSet {
-            rules: BTreeMap::new(),
-            anchors: ANCHORS.map(|name| paths.take(name)),
-            paths,
-            waiting: ANCHORS.map(|_| HashMap::new()),
-            always: BTreeSet::new(),
+            wanted: Wanted::new(),
+            keys: Keys::new(),
+            records: Records::new(),
+            ids: Table::new(),
+            alternatives: 0,
+            always: Arc::default(),
+            stop_early: true,
         }
     }
 
+    /// Whether an event is read no further once every path that a rule names was seen, which is
+    /// how a set begins. A member that is repeated behind that place then goes unseen, as
+    /// event-patterns.md 2.2 allows; without, every repeat counts.
+    pub fn stop_early(&mut self, yes: bool) {
+        self.stop_early = yes;
+    }
+
     /// Adds a rule. `false`, and nothing changed, when the id is taken.
+    ///
+    /// Bounds: what it costs is of the size of the pattern, and of the pages that it shares with
+    /// other sets; how many rules there are matters by cache misses alone.
     pub fn add(&mut self, id: Id, pattern: &Pattern) -> bool {
-        if self.rules.contains_key(&id) {
+        if self.first(id).is_some() {
             return false;
         }
-        let mut numbers = Vec::new();
-        for (index, alternative) in pattern.alternatives().iter().enumerate() {
-            let leaves = alternative.leaves.iter();
-            numbers.push(leaves.map(|leaf| self.paths.take(&leaf.path)).collect());
-            match anchor(alternative) {
-                None => {
-                    self.always.insert((id, index));
-                }
-                Some((which, values)) => {
-                    for value in values {
-                        let waiting = self.waiting[which].entry(value.into()).or_default();
-                        waiting.insert((id, index));
-                    }
-                }
-            }
+        let mut next = NO_RECORD;
+        for alternative in pattern.alternatives() {
+            next = self.add_alternative(id, next, alternative);
         }
-        let rule = Rule {
-            pattern: pattern.clone(),
-            paths: numbers,
-        };
-        self.rules.insert(id, rule);
+        self.ids.insert(hash(id), next);
         true
     }
 
@@ -100,92 +121,386 @@ impl<Id: Copy + Ord> RuleSet<Id> {
 
     /// Removes a rule. `false` when there is none of this id.
     pub fn remove(&mut self, id: Id) -> bool {
-        let Some(rule) = self.rules.remove(&id) else {
+        let Some(first) = self.first(id) else {
             return false;
         };
-        for (index, alternative) in rule.pattern.alternatives().iter().enumerate() {
-            for leaf in &alternative.leaves {
-                self.paths.give_back(&leaf.path);
-            }
-            let Some((which, values)) = anchor(alternative) else {
-                self.always.remove(&(id, index));
-                continue;
-            };
-            for value in values {
-                if let Some(waiting) = self.waiting[which].get_mut(value) {
-                    waiting.remove(&(id, index));
-                    if waiting.is_empty() {
-                        self.waiting[which].remove(value);
-                    }
-                }
-            }
+        self.ids.remove(hash(id), first);
+        let mut number = first;
+        while number != NO_RECORD {
+            number = self.remove_alternative(number);
         }
         true
     }
 
     /// How many rules there are.
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.ids.len()
     }
 
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.len() == 0
     }
 
     /// The ids of all rules that match `event`, sorted, each once; what was in `out` is cleared.
     ///
-    /// `event` is one that [`json::validate`](crate::json::validate) has passed. Any other text
-    /// matches no rule.
-    /// Bounds: one pass over the event; then each rule that could match costs its conditions
-    /// times the fields at their paths, but for what the module `seats` says of events that name
-    /// one path in several ways.
+    /// `event` is one that [`json::validate`](crate::json::validate) has passed. What any other
+    /// text matches is not said; it takes no longer.
+    /// Bounds: one pass over the event, up to where nothing more is wanted; then each rule that
+    /// nearly matches costs its conditions times the fields at their paths, but for what the
+    /// module `seats` says of events that name one path in several ways. No memory is taken once
+    /// a thread has seen events of their size, but where inside of arrays absence or a value will
+    /// do.
     pub fn matches(&self, event: &[u8], out: &mut Vec<Id>) {
         out.clear();
-        let Ok(fields) = Fields::of(event, &self.paths) else {
+        if self.alternatives == 0 {
             return;
+        }
+        SCRATCH.with_borrow_mut(|scratch| self.matches_with(event, out, scratch));
+    }
+
+    fn matches_with(&self, event: &[u8], out: &mut Vec<Id>, scratch: &mut Scratch) {
+        let rules = For {
+            wanted: &self.wanted,
+            keys: &self.keys,
+            alternatives: self.alternatives,
+            all_wait: self.always.is_empty(),
+            stop_early: self.stop_early,
         };
-        let mut try_all = |candidates: &BTreeSet<Candidate<Id>>| {
-            for (id, index) in candidates {
-                let rule = self.rules.get(id).expect("a candidate is of a rule");
-                let alternative = &rule.pattern.alternatives()[*index];
-                if out.last() != Some(id)
-                    && seats::matches(alternative, &rule.paths[*index], &fields)
-                {
-                    out.push(*id);
-                }
-            }
-        };
-        try_all(&self.always);
-        for (which, path) in self.anchors.iter().enumerate() {
-            for field in fields.at(*path) {
-                if let Value::String(text) = &field.value
-                    && let Some(waiting) = self.waiting[which].get(&**text)
-                {
-                    try_all(waiting);
-                }
+        let reader = &mut scratch.reader;
+        if !reader.read(event, rules) {
+            return;
+        }
+        let candidates = &mut scratch.candidates;
+        candidates.clear();
+        candidates.extend_from_slice(&self.always);
+        for found in [&mut reader.waits, &mut reader.hits, &mut reader.ranges] {
+            if FEW < found.len() {
+                found.sort_unstable();
+                found.dedup();
             }
         }
-        out.sort_unstable();
-        out.dedup();
+        candidates.extend_from_slice(&reader.ranges);
+        for key in &reader.waits {
+            let waiting = &self.keys.get(*key).waiting;
+            waiting.collect(&reader.hits, candidates);
+        }
+        for number in &scratch.candidates {
+            let record = self.records.get(*number);
+            if verify(
+                &record,
+                event,
+                &scratch.reader,
+                &mut scratch.conditions,
+                &mut scratch.agree,
+            ) {
+                out.push(record.id);
+            }
+        }
+        if 1 < out.len() {
+            out.sort_unstable();
+            out.dedup();
+        }
+    }
+
+    fn first(&self, id: Id) -> Option<u32> {
+        self.ids
+            .find(hash(id), |number| self.records.get(number).id == id)
+    }
+
+    /// Compiles an alternative and lets it wait. Gives its number.
+    fn add_alternative(&mut self, id: Id, next: u32, alternative: &Alternative) -> u32 {
+        let leaves: Vec<Compiled<Arc<Leaf>, Vec<u32>>> = alternative
+            .leaves
+            .iter()
+            .map(|leaf| self.compile(leaf))
+            .collect();
+        let access = self.access(&leaves, alternative);
+        let specs = access.map_or_else(Vec::new, |place| specs_of(&alternative.leaves[place]));
+        let path = access.map_or(wanted::ROOT, |place| leaves[place].path);
+        let mut take = |spec: &Spec<'_>| {
+            self.keys
+                .take(&mut self.wanted, path, spec.kind, &spec.text)
+        };
+        let waits: Vec<u32> = specs.iter().map(&mut take).collect();
+        if !waits.is_empty() {
+            self.wanted.wait(path, true);
+        }
+        let number = self.records.add(id, next, &waits, &leaves);
+        self.alternatives += 1;
+        if access.is_none() {
+            Arc::make_mut(&mut self.always).push(number);
+        }
+        for (place, (key, spec)) in waits.iter().zip(&specs).enumerate() {
+            // A leaf may say the same thing twice.
+            if spec.kind == Kind::Range || !waits[..place].contains(key) {
+                let seconds = |number| seconds(&self.records, &self.wanted, number);
+                self.keys.wait(*key, spec, number, seconds);
+            }
+        }
+        number
+    }
+
+    /// Takes an alternative out. Gives the number of the rule's next.
+    fn remove_alternative(&mut self, number: u32) -> u32 {
+        let record = self.records.get(number);
+        let next = record.next;
+        let waits = record.waits().to_vec();
+        let mut plain = Vec::new();
+        let mut paths = Vec::new();
+        let mut given_back = Vec::new();
+        for leaf in record.leaves() {
+            paths.push(leaf.path);
+            match leaf.ask {
+                Ask::Any(keys) => {
+                    plain.extend_from_slice(keys);
+                    given_back.extend_from_slice(keys);
+                    if !leaf.absent {
+                        self.wanted.asked_mut(leaf.path).demanded -= 1;
+                    }
+                }
+                Ask::None(keys) => given_back.extend_from_slice(keys),
+                Ask::Present | Ask::Leaf(_) => {}
+            }
+        }
+        let always = self.always.iter().position(|it| *it == number);
+        if let Some(at) = always {
+            Arc::make_mut(&mut self.always).swap_remove(at);
+        }
+        if let Some(key) = waits.first() {
+            self.wanted.wait(self.keys.get(*key).path, false);
+        }
+        for (place, key) in waits.iter().enumerate() {
+            if !waits[..place].contains(key) {
+                self.keys.waiting_mut(*key).remove(number, &plain);
+            }
+        }
+        for key in waits.iter().chain(&given_back) {
+            self.keys.give_back(&mut self.wanted, *key);
+        }
+        for path in paths {
+            self.wanted.give_back(path);
+        }
+        self.records.remove(number);
+        self.alternatives -= 1;
+        next
+    }
+
+    fn compile(&mut self, leaf: &Arc<Leaf>) -> Compiled<Arc<Leaf>, Vec<u32>> {
+        let path = self.wanted.take(&leaf.path);
+        let present = || {
+            leaf.matchers
+                .iter()
+                .filter(|it| !matches!(it, Matcher::Absent))
+        };
+        let mut take = |matcher: &Matcher| self.take_plain(path, matcher);
+        let ask = if present().any(|it| matches!(it, Matcher::Exists)) {
+            Ask::Present
+        } else if present().all(is_plain) {
+            Ask::Any(present().map(&mut take).collect())
+        } else if let [Matcher::AnythingButNumbers(numbers)] = &leaf.matchers[..] {
+            let numbers = numbers.iter();
+            Ask::None(
+                numbers
+                    .map(|it| take(&Matcher::Number("".into(), Some(*it))))
+                    .collect(),
+            )
+        } else if let [Matcher::AnythingBut(texts)] = &leaf.matchers[..]
+            && texts.iter().all(|it| matches!(it, TextMatcher::Exactly(_)))
+        {
+            let texts = texts.iter();
+            Ask::None(texts.map(|it| take(&Matcher::Text(it.clone()))).collect())
+        } else {
+            Ask::Leaf(leaf.clone())
+        };
+        if matches!(ask, Ask::Any(_)) && !leaf.absent {
+            self.wanted.asked_mut(path).demanded += 1;
+        }
+        Compiled {
+            path,
+            absent: leaf.absent,
+            ask,
+        }
+    }
+
+    fn take_plain(&mut self, path: u32, matcher: &Matcher) -> u32 {
+        let mut specs = Vec::new();
+        keys::specs(matcher, &mut specs);
+        let [spec] = &specs[..] else {
+            unreachable!("a plain value is one key");
+        };
+        self.keys
+            .take(&mut self.wanted, path, spec.kind, &spec.text)
+    }
+
+    /// The leaf by which an alternative is found: that whose keys the fewest events will have,
+    /// and where the fewest others wait. `None` when it may match without any value.
+    fn access(
+        &self,
+        leaves: &[Compiled<Arc<Leaf>, Vec<u32>>],
+        alternative: &Alternative,
+    ) -> Option<usize> {
+        let mut best = None;
+        let (mut best_cost, mut best_length) = (f64::INFINITY, 0);
+        for (place, compiled) in leaves.iter().enumerate() {
+            if compiled.absent {
+                continue;
+            }
+            let asked = &self.wanted.node(compiled.path).asked;
+            let mut cost = 0.0;
+            let mut length = 0;
+            let specs = specs_of(&alternative.leaves[place]);
+            for spec in &specs {
+                let key = self.keys.find(compiled.path, asked, spec.kind, &spec.text);
+                let waiting = key.map_or(0, |key| self.keys.get(key).waiting.len());
+                cost += (waiting + 1) as f64 * spec.chance(asked.keys);
+                length += spec.text.len();
+            }
+            let length = length / specs.len().max(1);
+            // Of equals, the longer text is met more rarely.
+            if cost < best_cost || (cost == best_cost && best_length < length) {
+                (best, best_cost, best_length) = (Some(place), cost, length);
+            }
+        }
+        best
     }
 }
 
-/// The anchor that an alternative can wait under, and the values it waits for: it cannot match
-/// an event that has none of them there.
-fn anchor(alternative: &Alternative) -> Option<(usize, Vec<&str>)> {
-    ANCHORS.iter().enumerate().find_map(|(which, name)| {
-        let leaf = alternative.leaves.iter().find(|leaf| leaf.path == *name)?;
-        let values = leaf.matchers.iter().map(|matcher| match matcher {
-            Matcher::Text(TextMatcher::Exactly(text)) => Some(&**text),
-            _ => None,
-        });
-        Some((which, values.collect::<Option<Vec<&str>>>()?))
-    })
+fn hash(id: impl Hash) -> u64 {
+    FixedState::default().hash_one(id)
+}
+
+fn specs_of(leaf: &Leaf) -> Vec<Spec<'_>> {
+    let mut specs = Vec::with_capacity(leaf.matchers.len());
+    for matcher in &leaf.matchers {
+        keys::specs(matcher, &mut specs);
+    }
+    specs
+}
+
+fn is_plain(matcher: &Matcher) -> bool {
+    if let Matcher::Numeric(range) = matcher {
+        return range.only().is_some();
+    }
+    matches!(
+        matcher,
+        Matcher::Text(TextMatcher::Exactly(_))
+            | Matcher::Number(..)
+            | Matcher::True
+            | Matcher::False
+            | Matcher::Null
+    )
+}
+
+/// The second keys of an alternative: the values of one other leaf, that which the fewest events
+/// will meet. Empty when it has none of plain values alone.
+fn seconds<'r, Id: Copy + Hash>(
+    records: &'r Records<Id>,
+    wanted: &Wanted,
+    number: u32,
+) -> &'r [u32] {
+    let record = records.get(number);
+    let waits = record.waits();
+    let mut best: &[u32] = &[];
+    let mut best_chance = f64::INFINITY;
+    for leaf in record.leaves() {
+        let Ask::Any(keys) = leaf.ask else {
+            continue;
+        };
+        if leaf.absent || keys.iter().any(|key| waits.contains(key)) {
+            continue;
+        }
+        let chance = keys.len() as f64 / f64::from(wanted.node(leaf.path).asked.keys);
+        if chance < best_chance {
+            (best, best_chance) = (keys, chance);
+        }
+    }
+    best
+}
+
+/// Apart, so that what is asked most often stays small.
+#[inline(never)]
+fn asks(leaf: &Leaf, event: &[u8], reader: &Reader, field: &Field) -> bool {
+    let value = reader.value(event, field);
+    value.is_some_and(|value| leaf.holds(&value))
+}
+
+/// True when an alternative matches what was read of an event.
+fn verify<Id: Copy>(
+    record: &Record<'_, Id>,
+    event: &[u8],
+    reader: &Reader,
+    conditions: &mut Vec<Condition>,
+    agree: &mut Agree,
+) -> bool {
+    let holds = |leaf: &Compiled<&Leaf, &[u32]>, field: &Field| match leaf.ask {
+        Ask::Any([key]) => *key == field.key,
+        Ask::Any(keys) => keys.contains(&field.key),
+        Ask::None(keys) => !keys.contains(&field.key),
+        Ask::Present => true,
+        Ask::Leaf(asked) => asks(asked, event, reader, field),
+    };
+    // Leaves whose fields lie in arrays of containers: those must agree.
+    let mut seated = 0;
+    for leaf in record.leaves() {
+        if let Some(field) = reader.only(leaf.path) {
+            if holds(&leaf, field) {
+                continue;
+            }
+            return false;
+        }
+        let (mut there, mut good, mut elsewhere) = (false, false, false);
+        for field in reader.at(leaf.path) {
+            there = true;
+            elsewhere |= field.place != ROOT;
+            good = good || holds(&leaf, field);
+            if good && elsewhere {
+                break;
+            }
+        }
+        if !good && (!leaf.absent || (there && !elsewhere)) {
+            return false;
+        }
+        seated += usize::from(elsewhere);
+    }
+    if seated == 0 {
+        return true;
+    }
+    let mut count = 0;
+    for leaf in record.leaves() {
+        if conditions.len() == count {
+            conditions.push(Condition::default());
+        }
+        let condition = &mut conditions[count];
+        condition.absent = leaf.absent;
+        condition.all.clear();
+        condition.good.clear();
+        for field in reader.at(leaf.path) {
+            condition.all.push(field.place);
+            if condition.good.last() != Some(&field.place) && holds(&leaf, field) {
+                condition.good.push(field.place);
+            }
+        }
+        // Outside of all arrays nothing can disagree.
+        if condition.all.iter().any(|place| *place != ROOT) {
+            for places in [&mut condition.all, &mut condition.good] {
+                places.sort_unstable();
+                places.dedup();
+            }
+            count += 1;
+        }
+    }
+    match &conditions[..count] {
+        // Nothing is chosen before it, so its fields, which it has, all agree.
+        [only] => !only.good.is_empty(),
+        several => agree.holds(several, &reader.tree),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn pattern(text: &str) -> Pattern {
@@ -285,10 +600,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_matches_nothing() {
-        let set = set(&[r#"{"a":[{"exists":false}]}"#]);
-        check(&set, "{", &[]);
-        check(&set, "{}", &[0]);
+    fn absence_alone_matches_an_empty_event() {
+        check(&set(&[r#"{"a":[{"exists":false}]}"#]), "{}", &[0]);
+    }
+
+    #[test]
+    fn a_repeat_behind_all_that_is_wanted_is_seen_only_on_demand() {
+        let mut set = set(&[r#"{"a":[2]}"#]);
+        let event = r#"{"a":1,"b":3,"a":2}"#;
+        check(&set, event, &[]);
+        set.stop_early(false);
+        check(&set, event, &[0]);
+    }
+
+    #[test]
+    fn a_dotted_name_behind_all_that_is_wanted_is_seen() {
+        let set = set(&[r#"{"a":{"b":{"c":[1]}}}"#]);
+        for event in [
+            r#"{"a":{"b":{"c":2}},"a.b.c":1}"#,
+            r#"{"a":{"b":{"c":2},"b.c":1}}"#,
+            r#"{"a":{"b":{"c":2}},"\u0061.b.c":1}"#,
+        ] {
+            check(&set, event, &[0]);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::fields::{Fields, ROOT};
+use crate::fields::{Fields, ROOT, Tree};
 use crate::pattern::{Alternative, Leaf};
 
 /// Choices tried in an event that names one path in several ways around several arrays. At the
@@ -58,17 +58,24 @@ pub(crate) fn matches(alternative: &Alternative, paths: &[u32], fields: &Fields<
         [] => true,
         // Nothing is chosen before it, so its fields, which it has, all agree.
         [only] => !only.good.is_empty(),
-        _ => Search::new(&conditions, fields).run(),
+        _ => search(&conditions, &fields.tree),
     }
 }
 
+/// True when there is a choice for these conditions, in the order of their paths.
+pub(crate) fn search(conditions: &[Condition], tree: &Tree) -> bool {
+    Search::new(conditions, tree).run()
+}
+
 /// One leaf, looked at with the event.
-struct Condition {
-    absent: bool,
+#[derive(Debug, Default)]
+pub(crate) struct Condition {
+    /// It also holds where there is no field.
+    pub(crate) absent: bool,
     /// Places with a field at its path, sorted, each once.
-    all: Vec<u32>,
+    pub(crate) all: Vec<u32>,
     /// Those of them with a field that satisfies it.
-    good: Vec<u32>,
+    pub(crate) good: Vec<u32>,
 }
 
 impl Condition {
@@ -119,7 +126,7 @@ enum Choice {
 
 struct Search<'s> {
     conditions: &'s [Condition],
-    fields: &'s Fields<'s>,
+    tree: &'s Tree,
     /// True when no condition asks for absence: then a choice outside of arrays is the best.
     plain: bool,
     known: HashMap<State, bool>,
@@ -141,10 +148,10 @@ struct Frame {
 }
 
 impl<'s> Search<'s> {
-    fn new(conditions: &'s [Condition], fields: &'s Fields<'s>) -> Self {
+    fn new(conditions: &'s [Condition], tree: &'s Tree) -> Self {
         Search {
             conditions,
-            fields,
+            tree,
             plain: conditions.iter().all(|condition| !condition.absent),
             known: HashMap::new(),
             tangled: false,
@@ -224,7 +231,7 @@ impl<'s> Search<'s> {
         }
         let good = &self.conditions[first.condition].good;
         while let Some(array) = first.open.get(frame.array - 1) {
-            let places = &self.fields.arrays[*array as usize].places;
+            let places = &self.tree.arrays[*array as usize].places;
             frame.place = frame
                 .place
                 .max(good.partition_point(|it| *it < places.start));
@@ -256,12 +263,12 @@ impl<'s> Search<'s> {
             let mut through = None;
             loop {
                 entered.push((at, through));
-                let around = self.fields.places[at as usize].array;
+                let around = self.tree.places[at as usize].array;
                 if around == array {
                     break;
                 }
                 through = Some(around);
-                at = self.fields.arrays[around as usize].place;
+                at = self.tree.arrays[around as usize].place;
             }
             for cell in &mut rest {
                 let Ok(known) = cell.open.binary_search(&array) else {
@@ -282,29 +289,17 @@ impl<'s> Search<'s> {
         let condition = &self.conditions[cell.condition];
         cell.seen |= condition.all.binary_search(&place).is_ok();
         cell.good |= condition.good.binary_search(&place).is_ok();
-        let end = self.fields.places[place as usize].end;
+        let end = self.tree.places[place as usize].end;
         let mut next = condition.all.partition_point(|it| *it <= place);
         while let Some(below) = condition.all.get(next).filter(|it| **it < end) {
-            let array = self.array_between(place, *below);
+            let array = self.tree.array_between(place, *below);
             if Some(array) != through {
                 cell.open.push(array);
             }
-            let places_end = self.fields.arrays[array as usize].places.end;
+            let places_end = self.tree.arrays[array as usize].places.end;
             next = condition.all.partition_point(|it| *it < places_end);
         }
         self.tangled |= 1 < cell.open.len();
-    }
-
-    /// The array directly in `place` that holds `below`.
-    fn array_between(&self, place: u32, below: u32) -> u32 {
-        let mut at = below;
-        loop {
-            let array = self.fields.places[at as usize].array;
-            at = self.fields.arrays[array as usize].place;
-            if at == place {
-                return array;
-            }
-        }
     }
 
     /// Decides the cells that can be decided, and splits the others by the arrays they share.
@@ -350,7 +345,7 @@ impl<'s> Search<'s> {
     fn good_within(&self, cell: &Cell) -> bool {
         let good = &self.conditions[cell.condition].good;
         cell.open.iter().any(|array| {
-            let places = &self.fields.arrays[*array as usize].places;
+            let places = &self.tree.arrays[*array as usize].places;
             let first = good.partition_point(|it| *it < places.start);
             good.get(first).is_some_and(|it| *it < places.end)
         })

@@ -1,0 +1,3 @@
+module busbar/bench/peer
+
+go 1.24

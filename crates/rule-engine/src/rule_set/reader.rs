@@ -1,0 +1,660 @@
+//! From an event to what matters of it: its fields at wanted paths, and the keys they are.
+//!
+//! One walk over the bytes, left to right, on a stack of its own. What no rule names is stepped
+//! over (see `scan`). The walk ends early when
+//!
+//! * every wanted path was seen outside of arrays: a name that is repeated behind that goes
+//!   unseen, which event-patterns.md 2.2 allows; a name with dots in it that would still lead to
+//!   a wanted path does not, since the rest is searched for one first; or
+//! * no rule can match any more: each demands one of a few plain values of some member of the
+//!   root, and the event has another; or every path was seen at which alternatives wait, and none
+//!   has to be tried.
+
+use std::cell::Cell;
+
+use memchr::memchr;
+
+use super::keys::{self, Keys, Kind, NONE};
+use super::wanted::{Asked, Lengths, Node, ROOT, Rare, Wanted, head, head_at};
+use crate::fields::{self, Kind as Container, Tree};
+use crate::matcher::Value;
+use crate::number::Decimal;
+use crate::scan::Blocks;
+
+/// A scalar of the event at a wanted path.
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    scalar: Scalar,
+    /// Its text, in the event or, where it had escapes, in [`Reader::text`].
+    start: u32,
+    end: u32,
+    /// Its key among plain values.
+    pub(super) key: u32,
+    pub(super) place: u32,
+    /// The next field of the same path.
+    next: u32,
+    /// Of a number: its double, if it has one.
+    double: Option<f64>,
+    /// Whether that is comparable, once somebody had to know.
+    is_comparable: Cell<Option<bool>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scalar {
+    String,
+    /// A string whose escapes are undone.
+    Unescaped,
+    Number,
+    True,
+    False,
+    Null,
+}
+
+impl Field {
+    /// Telling this of a long number costs more than all else about it, and few have to be told.
+    fn is_comparable(&self, text: &str) -> bool {
+        let told = self.is_comparable.get().unwrap_or_else(|| {
+            let decimal = Decimal::of(text.as_bytes()).zip(self.double);
+            decimal.is_some_and(|(decimal, double)| decimal.is_shortest(double))
+        });
+        self.is_comparable.set(Some(told));
+        told
+    }
+}
+
+/// The fields of one path, as a chain.
+#[derive(Debug, Clone, Copy, Default)]
+struct Chain {
+    /// The event that it is of.
+    stamp: u64,
+    first: u32,
+    last: u32,
+}
+
+/// What was read of an event. Kept for the next, so that reading needs no memory of its own.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    stamp: u64,
+    chains: Vec<Chain>,
+    fields: Vec<Field>,
+    /// Keys of plain values that the event has.
+    pub(super) hits: Vec<u32>,
+    /// Keys that the event has and at which alternatives wait.
+    pub(super) waits: Vec<u32>,
+    /// Alternatives whose range the event has a number in.
+    pub(super) ranges: Vec<u32>,
+    pub(super) tree: Tree,
+    /// Unescaped strings.
+    text: Vec<u8>,
+    /// A string in lower case, a name unescaped, grams found: while they are looked at.
+    lower: Vec<u8>,
+    name: Vec<u8>,
+    grams: Vec<u32>,
+    frames: Vec<Frame>,
+}
+
+/// An open container on the way to wanted paths.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    node: u32,
+    place: u32,
+    kind: Container,
+    /// Members seen, by place among the node's children.
+    seen: u64,
+}
+
+/// The rules that an event is read for.
+#[derive(Clone, Copy)]
+pub(super) struct For<'s> {
+    pub(super) wanted: &'s Wanted,
+    pub(super) keys: &'s Keys,
+    /// Alternatives in all.
+    pub(super) alternatives: u32,
+    /// Each of them waits for some value.
+    pub(super) all_wait: bool,
+    pub(super) stop_early: bool,
+}
+
+/// No alternative can match any more.
+struct Hopeless;
+
+impl Reader {
+    /// Reads `event`. `false` when no alternative can match.
+    ///
+    /// Bounds: linear in the event, but for strings at a path with keys of many lengths.
+    pub(super) fn read(&mut self, event: &[u8], rules: For<'_>) -> bool {
+        self.stamp += 1;
+        self.fields.clear();
+        self.hits.clear();
+        self.waits.clear();
+        self.ranges.clear();
+        self.text.clear();
+        self.frames.clear();
+        self.tree.clear();
+        if self.chains.len() < rules.wanted.len() {
+            self.chains.resize(rules.wanted.len(), Chain::default());
+        }
+        let mut frame = Frame {
+            node: ROOT,
+            place: fields::ROOT,
+            kind: Container::Object,
+            seen: 0,
+        };
+        let hopeful = self.walk(event, rules, &mut frame).is_ok();
+        // What is still open where the walk ended.
+        while let Some(outer) = self.frames.pop() {
+            self.leave(&mut frame, outer);
+        }
+        self.tree.finish();
+        hopeful
+    }
+
+    /// The fields at a path, in the order of the text.
+    #[inline]
+    pub(super) fn at(&self, path: u32) -> impl Iterator<Item = &Field> {
+        let chain = &self.chains[path as usize];
+        let mut next = if chain.stamp == self.stamp {
+            chain.first
+        } else {
+            NONE
+        };
+        std::iter::from_fn(move || {
+            let field = self.fields.get(next as usize)?;
+            next = field.next;
+            Some(field)
+        })
+    }
+
+    /// The field of a path that has just one, outside of all arrays of containers.
+    #[inline(always)]
+    pub(super) fn only(&self, path: u32) -> Option<&Field> {
+        let chain = &self.chains[path as usize];
+        if chain.stamp != self.stamp || chain.first != chain.last {
+            return None;
+        }
+        let field = self.fields.get(chain.first as usize)?;
+        (field.place == fields::ROOT).then_some(field)
+    }
+
+    /// A field's value; `None` where the event is no UTF-8.
+    pub(super) fn value<'v>(&'v self, event: &'v [u8], field: &Field) -> Option<Value<'v>> {
+        let span = field.start as usize..field.end as usize;
+        let text = |bytes: &'v [u8]| std::str::from_utf8(bytes).ok();
+        Some(match field.scalar {
+            Scalar::String => Value::String(text(&event[span])?.into()),
+            Scalar::Unescaped => Value::String(text(&self.text[span])?.into()),
+            Scalar::Number => {
+                let text = text(&event[span])?;
+                Value::Number(text, field.double.filter(|_| field.is_comparable(text)))
+            }
+            Scalar::True => Value::True,
+            Scalar::False => Value::False,
+            Scalar::Null => Value::Null,
+        })
+    }
+
+    fn walk(&mut self, event: &[u8], rules: For<'_>, frame: &mut Frame) -> Result<(), Hopeless> {
+        let wanted = rules.wanted;
+        let mut at = space(event, 0);
+        if event.get(at) != Some(&b'{') {
+            return Err(Hopeless);
+        }
+        at += 1;
+        let mut blocks = Blocks::new(event);
+        let mut node = wanted.node(ROOT);
+        // Whether the walk may end with the last wanted member of the root.
+        let mut may_stop = rules.stop_early;
+        // Paths where alternatives wait that were not seen yet.
+        let mut waited = wanted.waited;
+        loop {
+            at = space(event, at);
+            match event.get(at) {
+                None => return Ok(()),
+                Some(b',') => {
+                    at += 1;
+                    continue;
+                }
+                Some(b'}' | b']') => {
+                    at += 1;
+                    let Some(outer) = self.frames.pop() else {
+                        return Ok(());
+                    };
+                    self.leave(frame, outer);
+                    node = wanted.node(frame.node);
+                }
+                Some(_) => {
+                    let mut target = (frame.node, node);
+                    let mut is_first = false;
+                    if matches!(frame.kind, Container::Object) {
+                        let end = blocks.quote(at + 1);
+                        let name = event.get(at + 1..end).unwrap_or_default();
+                        let first = head_at(event, at + 1, name.len());
+                        at = space(event, end + 1);
+                        if event.get(at) != Some(&b':') {
+                            return Ok(());
+                        }
+                        at = space(event, at + 1);
+                        let escaped = blocks.escapes && name.contains(&b'\\');
+                        let found = if escaped || (node.leads_deeper() && name.contains(&b'.')) {
+                            self.winding(wanted, node, name, escaped)
+                        } else {
+                            wanted.child(node, first, name)
+                        };
+                        let Some((place, child)) = found else {
+                            at = skip(&mut blocks, event, at);
+                            continue;
+                        };
+                        let bit = 1_u64.checked_shl(place).unwrap_or(0);
+                        is_first = frame.seen & bit != bit && frame.place == fields::ROOT;
+                        frame.seen |= bit;
+                        target = (child, wanted.node(child));
+                    }
+                    let inside =
+                        self.value_of(event, rules, &mut blocks, &mut at, target, frame)?;
+                    if let Some(inside) = inside {
+                        self.frames.push(*frame);
+                        (*frame, node) = (inside, target.1);
+                        continue;
+                    }
+                    if is_first && 0 < target.1.asked.waiting {
+                        waited -= 1;
+                        let nothing = self.waits.is_empty() && self.ranges.is_empty();
+                        if waited == 0 && nothing && rules.all_wait && rules.stop_early {
+                            let rest = event.get(at..).unwrap_or_default();
+                            let mut around = self.frames.iter().chain([&*frame]);
+                            if !around.any(|it| dotted(wanted, wanted.node(it.node), rest)) {
+                                return Err(Hopeless);
+                            }
+                        }
+                    }
+                }
+            }
+            // A value has ended; with it may end what is wanted of the containers around it.
+            while complete(frame, node) && rules.stop_early {
+                let outermost = match self.frames.as_slice() {
+                    [] => Some(node),
+                    [root] => Some(wanted.node(root.node)).filter(|node| complete(root, node)),
+                    _ => None,
+                };
+                if let Some(root) = outermost
+                    && may_stop
+                {
+                    let rest = event.get(at..).unwrap_or_default();
+                    if !dotted(wanted, root, rest) && !dotted(wanted, node, rest) {
+                        return Ok(());
+                    }
+                    may_stop = false;
+                }
+                if node.leads_deeper() {
+                    break;
+                }
+                at = space(event, at);
+                // Nothing to step over: it ends here.
+                if event.get(at) == Some(&b'}') {
+                    break;
+                }
+                let Some(outer) = self.frames.pop() else {
+                    break;
+                };
+                at = blocks.skip_container(at);
+                self.leave(frame, outer);
+                node = wanted.node(frame.node);
+            }
+        }
+    }
+
+    fn leave(&mut self, frame: &mut Frame, outer: Frame) {
+        self.tree.close(frame.place, frame.kind, Some(outer.kind));
+        *frame = outer;
+    }
+
+    /// Where a member's name of several steps or with escapes leads.
+    #[cold]
+    fn winding(
+        &mut self,
+        wanted: &Wanted,
+        node: &Node,
+        name: &[u8],
+        escaped: bool,
+    ) -> Option<(u32, u32)> {
+        if escaped {
+            self.name.clear();
+            unescape(name, &mut self.name);
+        }
+        let name = if escaped { &self.name } else { name };
+        let child = |node: &Node, name: &[u8]| wanted.child(node, head(name), name);
+        if !name.contains(&b'.') {
+            return child(node, name);
+        }
+        let mut steps = name.split(|byte| *byte == b'.');
+        let first = child(node, steps.next()?)?.1;
+        let last = steps.try_fold(first, |at, step| {
+            child(wanted.node(at), step).map(|found| found.1)
+        })?;
+        // It is none of the members that are waited for.
+        Some((u32::MAX, last))
+    }
+
+    /// Takes the value at `at`, for the path of the node `target`, and turns to what follows it.
+    /// A container that has to be looked into is only opened.
+    #[inline]
+    fn value_of(
+        &mut self,
+        event: &[u8],
+        rules: For<'_>,
+        blocks: &mut Blocks<'_>,
+        at: &mut usize,
+        target: (u32, &Node),
+        frame: &Frame,
+    ) -> Result<Option<Frame>, Hopeless> {
+        let (path, node) = target;
+        let start = *at;
+        let first = event.get(start).copied().unwrap_or_default();
+        if first == b'{' || first == b'[' {
+            let array = first == b'[';
+            let is_wanted = node.has_children() || (array && node.is_path());
+            if !is_wanted {
+                *at = blocks.skip_container(start + 1);
+                return Ok(None);
+            }
+            *at += 1;
+            let (place, kind) = self.tree.open(frame.place, Some(frame.kind), array);
+            return Ok(Some(Frame {
+                node: path,
+                place,
+                kind,
+                seen: 0,
+            }));
+        }
+        let (scalar, end) = if first == b'"' {
+            let end = blocks.quote(start + 1);
+            *at = end + 1;
+            (Scalar::String, end)
+        } else {
+            *at = scalar_end(event, start);
+            let scalar = match first {
+                b't' => Scalar::True,
+                b'f' => Scalar::False,
+                b'n' => Scalar::Null,
+                _ => Scalar::Number,
+            };
+            (scalar, *at)
+        };
+        if !node.is_path() {
+            return Ok(None);
+        }
+        let start = start + usize::from(scalar == Scalar::String);
+        let bytes = event.get(start..end).unwrap_or_default();
+        let mut field = Field {
+            scalar,
+            start: number(start),
+            end: number(start + bytes.len()),
+            key: NONE,
+            place: frame.place,
+            next: NONE,
+            double: None,
+            is_comparable: Cell::new(None),
+        };
+        match scalar {
+            Scalar::String if blocks.escapes && bytes.contains(&b'\\') => {
+                let from = self.text.len();
+                unescape(bytes, &mut self.text);
+                field.scalar = Scalar::Unescaped;
+                field.start = number(from);
+                field.end = number(self.text.len());
+                let text = std::mem::take(&mut self.text);
+                field.key = self.string(rules.keys, path, &node.asked, &text[from..]);
+                self.text = text;
+            }
+            Scalar::String => field.key = self.string(rules.keys, path, &node.asked, bytes),
+            Scalar::Number => {
+                let key = self.number(rules.keys, path, &node.asked, bytes, &mut field);
+                field.key = key;
+            }
+            _ => {
+                let letter = &bytes[..1.min(bytes.len())];
+                field.key = self.plain(rules.keys, path, &node.asked, Kind::Literal, letter);
+            }
+        }
+        // Only a member of the root is its path's only chance, but for repeats.
+        let demanded = node.asked.demanded == rules.alternatives && rules.stop_early;
+        if demanded && field.key == NONE && self.frames.is_empty() {
+            return Err(Hopeless);
+        }
+        if let Some(present) = node.asked.present {
+            self.waits.push(present);
+        }
+        let index = number(self.fields.len());
+        let chain = &mut self.chains[path as usize];
+        if chain.stamp == self.stamp {
+            self.fields[chain.last as usize].next = index;
+            chain.last = index;
+        } else {
+            *chain = Chain {
+                stamp: self.stamp,
+                first: index,
+                last: index,
+            };
+        }
+        self.fields.push(field);
+        Ok(None)
+    }
+
+    /// Looks a plain value up.
+    #[inline]
+    fn plain(&mut self, keys: &Keys, path: u32, asked: &Asked, kind: Kind, text: &[u8]) -> u32 {
+        if asked.plain == 0 {
+            return NONE;
+        }
+        let Some(key) = keys.find(path, asked, kind, text) else {
+            return NONE;
+        };
+        self.hits.push(key);
+        if 0 < keys.get(key).waiting.len() {
+            self.waits.push(key);
+        }
+        key
+    }
+
+    fn number(
+        &mut self,
+        keys: &Keys,
+        path: u32,
+        asked: &Asked,
+        text: &[u8],
+        field: &mut Field,
+    ) -> u32 {
+        let decimal = Decimal::of(text);
+        let double = decimal.and_then(|decimal| decimal.double(text));
+        field.double = double.map(|(double, _)| double);
+        field.is_comparable = Cell::new(match double {
+            None => Some(false),
+            Some((_, is_certain)) => is_certain.then_some(true),
+        });
+        if let Some(rare) = &asked.rare
+            && let Some((double, _)) = double
+        {
+            let point = keys::ordered(double);
+            for bits in rare.ranges.iter() {
+                if let Some(key) =
+                    keys.find(path, asked, Kind::Range, &keys::range_text(point, bits))
+                {
+                    let waiting = &keys.get(key).waiting;
+                    waiting.collect_ranges(point, bits, &mut self.ranges);
+                }
+            }
+        }
+        if asked.plain == 0 {
+            return NONE;
+        }
+        let as_number = decimal.map_or(NONE, |decimal| {
+            self.plain(keys, path, asked, Kind::Number, &decimal.bytes())
+        });
+        if as_number != NONE {
+            return as_number;
+        }
+        self.plain(keys, path, asked, Kind::NumberText, text)
+    }
+
+    #[inline]
+    fn string(&mut self, keys: &Keys, path: u32, asked: &Asked, text: &[u8]) -> u32 {
+        if let Some(rare) = &asked.rare {
+            self.rare(keys, path, asked, rare, text);
+        }
+        self.plain(keys, path, asked, Kind::String, text)
+    }
+
+    /// Looks up all that a string is besides itself.
+    fn rare(&mut self, keys: &Keys, path: u32, asked: &Asked, rare: &Rare, text: &[u8]) {
+        let Reader {
+            waits,
+            lower,
+            grams,
+            ..
+        } = self;
+        let mut look = |kind: Kind, text: &[u8]| waits.extend(keys.find(path, asked, kind, text));
+        let mut ends = |prefixes: &Lengths, suffixes: &Lengths, kinds: [Kind; 2], text: &[u8]| {
+            for length in prefixes.iter().take_while(|length| *length <= text.len()) {
+                look(kinds[0], &text[..length]);
+            }
+            for length in suffixes.iter().take_while(|length| *length <= text.len()) {
+                look(kinds[1], &text[text.len() - length..]);
+            }
+        };
+        ends(
+            &rare.prefixes,
+            &rare.suffixes,
+            [Kind::Prefix, Kind::Suffix],
+            text,
+        );
+        let folds =
+            0 < rare.folded || !rare.folded_prefixes.is_empty() || !rare.folded_suffixes.is_empty();
+        if folds {
+            lower.clear();
+            lower.extend_from_slice(text);
+            lower.make_ascii_lowercase();
+            let kinds = [Kind::FoldedPrefix, Kind::FoldedSuffix];
+            ends(&rare.folded_prefixes, &rare.folded_suffixes, kinds, lower);
+            if 0 < rare.folded {
+                look(Kind::Folded, lower);
+            }
+        }
+        if !rare.blocks.is_empty()
+            && let Some((width, address)) =
+                std::str::from_utf8(text).ok().and_then(keys::address_bits)
+        {
+            for (family, bits) in rare.blocks.iter().map(keys::block_of) {
+                if family == width {
+                    look(Kind::Block, &keys::block_text(width, bits, address));
+                }
+            }
+        }
+        if let Some(grammed) = rare.grammed {
+            // A long text has more grams than there are wildcards to try.
+            if keys.get(grammed).waiting.len() * 8 <= text.len() {
+                waits.push(grammed);
+                return;
+            }
+            grams.clear();
+            for length in rare.grams.iter() {
+                let windows = text.windows(length);
+                grams.extend(windows.filter_map(|gram| keys.find(path, asked, Kind::Gram, gram)));
+            }
+            grams.sort_unstable();
+            grams.dedup();
+            waits.extend_from_slice(grams);
+        }
+    }
+}
+
+/// True when all members that can lead to a wanted path were seen.
+#[inline]
+fn complete(frame: &Frame, node: &Node) -> bool {
+    let children = node.children() as u32;
+    matches!(frame.kind, Container::Object)
+        && children < u64::BITS
+        && frame.seen == (1 << children) - 1
+}
+
+/// True when a name in `rest` may still lead through one of the node's members to a path below it
+/// in one go. An escaped name may be any.
+fn dotted(wanted: &Wanted, node: &Node, rest: &[u8]) -> bool {
+    if !node.leads_deeper() {
+        return false;
+    }
+    let finds = |node: u32| {
+        let finder = wanted.node(node).dotted.as_ref();
+        finder.is_some_and(|finder| finder.find(rest).is_some())
+    };
+    memchr(b'\\', rest).is_some() || node.nodes().any(finds)
+}
+
+/// Behind the value at `at`, which nobody wants.
+#[inline(always)]
+fn skip(blocks: &mut Blocks<'_>, event: &[u8], at: usize) -> usize {
+    match event.get(at) {
+        Some(b'"') => blocks.quote(at + 1) + 1,
+        Some(b'{' | b'[') => blocks.skip_container(at + 1),
+        _ => scalar_end(event, at),
+    }
+}
+
+/// Behind the number or literal that begins at `at`.
+#[inline]
+fn scalar_end(event: &[u8], at: usize) -> usize {
+    let rest = event.get(at..).unwrap_or_default();
+    let length = rest
+        .iter()
+        .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
+    // At least one byte, so that what is no JSON ends too.
+    at + length.unwrap_or(rest.len()).max(1)
+}
+
+#[inline(always)]
+fn space(event: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = event.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Undoes the escapes of a string. What is no escape is left out.
+fn unescape(raw: &[u8], out: &mut Vec<u8>) {
+    let mut rest = raw;
+    while let Some(at) = memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let escape = rest.get(at + 1).copied().unwrap_or_default();
+        let mut length = 2;
+        match escape {
+            b'b' => out.push(8),
+            b'f' => out.push(12),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'u' => {
+                length = 6;
+                let mut code = hex(rest, at + 2);
+                if let Some(high @ 0xD800..0xDC00) = code {
+                    length = 12;
+                    let low = hex(rest, at + 8).filter(|low| (0xDC00..0xE000).contains(low));
+                    code = low.map(|low| 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00));
+                }
+                if let Some(character) = code.and_then(char::from_u32) {
+                    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            }
+            itself => out.push(itself),
+        }
+        rest = rest.get(at + length..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+}
+
+fn hex(text: &[u8], at: usize) -> Option<u32> {
+    let digits = std::str::from_utf8(text.get(at..at + 4)?).ok()?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("an event has fewer than 2^32 bytes")
+}

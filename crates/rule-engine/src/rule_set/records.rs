@@ -1,0 +1,278 @@
+//! Alternatives of rules, compiled: a few words each, side by side in pages.
+//!
+//! | words | |
+//! | --- | --- |
+//! | 1 | how many keys it waits at |
+//! | each | the key |
+//! | 1 for each leaf | the path |
+//! | 1 | kind of the leaf (2 bits), whether absence will do (1), and a count or index (29) |
+//! | count | for `Any` and `None`: keys of plain values |
+//!
+//! A leaf that is more than plain values keeps the [`Leaf`] of the pattern, by its index in the
+//! page.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::pages::Pages;
+use crate::pattern::Leaf;
+
+/// No alternative.
+pub(super) const NO_RECORD: u32 = u32::MAX;
+/// Records of one page.
+const PAGE: usize = 64;
+
+/// What is asked of a path's values.
+#[derive(Debug, Clone)]
+pub(super) enum Ask<L, K> {
+    /// To be one of these plain values.
+    Any(K),
+    /// To be none of these plain values.
+    None(K),
+    /// To be there.
+    Present,
+    /// What the leaf says.
+    Leaf(L),
+}
+
+/// One leaf, compiled.
+#[derive(Debug, Clone)]
+pub(super) struct Compiled<L, K> {
+    pub(super) path: u32,
+    /// It also holds where the path has no value.
+    pub(super) absent: bool,
+    pub(super) ask: Ask<L, K>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Records<Id> {
+    pages: Pages<Page<Id>>,
+    len: usize,
+    free: Arc<Vec<u32>>,
+}
+
+#[derive(Debug, Clone)]
+struct Page<Id> {
+    heads: Vec<Head<Id>>,
+    words: Vec<u32>,
+    /// Words of records that are gone.
+    garbage: usize,
+    leaves: Vec<Option<Arc<Leaf>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Head<Id> {
+    id: Id,
+    /// The next alternative of the same rule.
+    next: u32,
+    start: u32,
+    len: u32,
+}
+
+/// One alternative, to read.
+#[derive(Debug)]
+pub(super) struct Record<'r, Id> {
+    pub(super) id: Id,
+    pub(super) next: u32,
+    words: &'r [u32],
+    leaves: &'r [Option<Arc<Leaf>>],
+}
+
+const ANY: u32 = 0;
+const NONE: u32 = 1;
+const PRESENT: u32 = 2;
+const LEAF: u32 = 3;
+const ABSENT: u32 = 1 << 29;
+const COUNT: u32 = ABSENT - 1;
+
+impl<'r, Id: Copy> Record<'r, Id> {
+    /// The keys that it waits at.
+    pub(super) fn waits(&self) -> &'r [u32] {
+        &self.words[1..1 + self.words[0] as usize]
+    }
+
+    #[inline(always)]
+    pub(super) fn leaves(&self) -> Leaves<'r> {
+        Leaves {
+            words: &self.words[1 + self.words[0] as usize..],
+            leaves: self.leaves,
+        }
+    }
+}
+
+/// The leaves of an alternative in turn.
+#[derive(Debug)]
+pub(super) struct Leaves<'r> {
+    words: &'r [u32],
+    leaves: &'r [Option<Arc<Leaf>>],
+}
+
+impl<'r> Iterator for Leaves<'r> {
+    type Item = Compiled<&'r Leaf, &'r [u32]>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let [path, kind, rest @ ..] = self.words else {
+            return None;
+        };
+        let count = (kind & COUNT) as usize;
+        let keys = if kind >> 30 <= NONE { count } else { 0 };
+        let (keys, rest) = rest.split_at(keys);
+        self.words = rest;
+        let ask = match kind >> 30 {
+            ANY => Ask::Any(keys),
+            NONE => Ask::None(keys),
+            PRESENT => Ask::Present,
+            _ => Ask::Leaf(&**self.leaves[count].as_ref().expect("kept while it is used")),
+        };
+        Some(Compiled {
+            path: *path,
+            absent: kind & ABSENT != 0,
+            ask,
+        })
+    }
+}
+
+impl<Id: Copy + Hash> Records<Id> {
+    pub(super) fn new() -> Self {
+        Records {
+            pages: Pages::new(),
+            len: 0,
+            free: Arc::default(),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, number: u32) -> Record<'_, Id> {
+        let page = self.pages.get(number as usize / PAGE);
+        let head = &page.heads[number as usize % PAGE];
+        Record {
+            id: head.id,
+            next: head.next,
+            words: &page.words[head.start as usize..(head.start + head.len) as usize],
+            leaves: &page.leaves,
+        }
+    }
+
+    /// The number that the next [`add`](Records::add) will give.
+    pub(super) fn next_number(&self) -> u32 {
+        let new = || u32::try_from(self.len).expect("memory ends before numbers");
+        self.free.last().copied().unwrap_or_else(new)
+    }
+
+    pub(super) fn add(
+        &mut self,
+        id: Id,
+        next: u32,
+        waits: &[u32],
+        leaves: &[Compiled<Arc<Leaf>, Vec<u32>>],
+    ) -> u32 {
+        let number = self.next_number();
+        if !self.free.is_empty() {
+            Arc::make_mut(&mut self.free).pop();
+        } else {
+            if self.len.is_multiple_of(PAGE) {
+                self.pages.push(Page::new());
+            }
+            self.len += 1;
+        }
+        let page = self.pages.get_mut(number as usize / PAGE);
+        let start = page.words.len();
+        page.words.push(count(waits.len()));
+        page.words.extend_from_slice(waits);
+        for leaf in leaves {
+            page.push(leaf);
+        }
+        let head = Head {
+            id,
+            next,
+            start: count(start),
+            len: count(page.words.len() - start),
+        };
+        match page.heads.get_mut(number as usize % PAGE) {
+            Some(free) => *free = head,
+            None => page.heads.push(head),
+        }
+        number
+    }
+
+    pub(super) fn remove(&mut self, number: u32) {
+        let page = self.pages.get_mut(number as usize / PAGE);
+        page.remove(number as usize % PAGE);
+        Arc::make_mut(&mut self.free).push(number);
+    }
+}
+
+impl<Id: Copy> Page<Id> {
+    fn new() -> Self {
+        Page {
+            heads: Vec::with_capacity(PAGE),
+            words: Vec::new(),
+            garbage: 0,
+            leaves: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, leaf: &Compiled<Arc<Leaf>, Vec<u32>>) {
+        let (kind, keys, number) = match &leaf.ask {
+            Ask::Any(keys) => (ANY, &keys[..], count(keys.len())),
+            Ask::None(keys) => (NONE, &keys[..], count(keys.len())),
+            Ask::Present => (PRESENT, &[][..], 0),
+            Ask::Leaf(leaf) => {
+                let free = self.leaves.iter().position(Option::is_none);
+                let at = free.unwrap_or(self.leaves.len());
+                if free.is_none() {
+                    self.leaves.push(None);
+                }
+                self.leaves[at] = Some(leaf.clone());
+                (LEAF, &[][..], count(at))
+            }
+        };
+        let absent = if leaf.absent { ABSENT } else { 0 };
+        self.words.extend([leaf.path, kind << 30 | absent | number]);
+        self.words.extend_from_slice(keys);
+    }
+
+    fn remove(&mut self, place: usize) {
+        let head = self.heads[place];
+        let range = head.start as usize..(head.start + head.len) as usize;
+        let words = &self.words[range];
+        let mut rest = &words[1 + words[0] as usize..];
+        let mut gone = Vec::new();
+        while let [_, kind, more @ ..] = rest {
+            let number = (kind & COUNT) as usize;
+            let keys = if kind >> 30 <= NONE { number } else { 0 };
+            if kind >> 30 == LEAF {
+                gone.push(number);
+            }
+            rest = &more[keys..];
+        }
+        for leaf in gone {
+            self.leaves[leaf] = None;
+        }
+        self.garbage += head.len as usize;
+        self.heads[place].len = 0;
+        if self.words.len() < 2 * self.garbage {
+            self.compact();
+        }
+    }
+
+    /// Moves the words that are in use together.
+    fn compact(&mut self) {
+        let mut words = Vec::with_capacity(self.words.len() - self.garbage);
+        for head in &mut self.heads {
+            let start = words.len();
+            let old = head.start as usize..(head.start + head.len) as usize;
+            words.extend_from_slice(&self.words[old]);
+            head.start = count(start);
+        }
+        self.words = words;
+        self.garbage = 0;
+    }
+}
+
+fn count(number: usize) -> u32 {
+    let number = u32::try_from(number).expect("a pattern has fewer than 2^29 conditions");
+    assert!(number <= COUNT);
+    number
+}
