@@ -10,18 +10,22 @@
 //! | [`wildcard`] | one wildcard: reading, matching, counting its complexity |
 //! | [`oracle`] | one pattern against one event, plain and slow |
 //! | [`shape`] | what a target is sent of an event |
+//! | [`explain`] | why an event matches or does not, for people |
+//! | [`words`] | "did you mean" |
 //! | [`rule_set`] | many patterns against one event: what the bus holds |
 //!
 //! Below them, for nobody else: `number`, `address` and `fold` (when two values are the same),
 //! `matcher` (one item of a leaf), `fields` (an event as fields with seats), `seats` (which
 //! fields may be chosen together).
 
+pub mod explain;
 pub mod json;
 pub mod oracle;
 pub mod pattern;
 pub mod rule_set;
 pub mod shape;
 pub mod wildcard;
+pub mod words;
 
 mod address;
 mod fields;

@@ -351,8 +351,9 @@ impl Reader<'_> {
             } else {
                 value.start + inside.start..value.start + inside.end
             };
-            let message = format!("Event pattern is not valid. Reason: {error}");
-            return Err(self.fault(error.code(), place, message, error.help()));
+            let fault = rule_engine::Diagnostic::from(&error);
+            let message = format!("Event pattern is not valid. Reason: {}", fault.message);
+            return Err(self.fault(fault.code, place, message, fault.help));
         }
         Ok(text)
     }
