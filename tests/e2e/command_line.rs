@@ -333,6 +333,43 @@ fn exit_codes_are_as_documented() {
 }
 
 #[test]
+fn explain_tells_why_a_rule_matches_or_does_not() {
+    let server = with_rules(&rule(QUEUE));
+    let rules = server.rules.to_str().unwrap();
+    let id = put(&server);
+    let other = r#"{"source":"Shop"}"#;
+    let check = |args: &[&str], input: &str, code: i32, told: &str| {
+        let ran = run_with(&server, &[&["explain"], args].concat(), input);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.out, ran.err);
+        let all = ran.out + &ran.err;
+        assert!(all.contains(told), "{args:?}: {all}");
+    };
+    check(&[&id, "--rule", "shop"], "", 0, "\nmatch\n");
+    check(&[&id, "--nearest", "1"], "", 0, "matched by shop");
+    check(&["-", "--rule", "shop"], other, 1, "equals-ignore-case");
+    check(&[other, "--nearest", "5"], "", 1, "no rule of 1 matches");
+    check(&[other, "--rule", "shpo"], "", 2, "did you mean `shop`?");
+    check(
+        &[other, "--rule", "shop", "--bus", "x"],
+        "",
+        2,
+        "Event bus x",
+    );
+    check(&["{", "--rule", "shop"], "", 2, "EVENT:1:1");
+    check(&["nobody", "--rule", "shop"], "", 2, "no event with the id");
+    check(&["nowhere.json", "--rule", "shop"], "", 2, "cannot read");
+    let nobody = ["--endpoint", "http://127.0.0.1:1"];
+    let files = [&[other, "--rule", "shop", "--rules", rules], &nobody[..]].concat();
+    check(&files, "", 1, "to mend first: `source`");
+    let ran = run(&server, &["explain", other, "--rule", "shop", "--json"]);
+    let shown: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(shown["first"]["write"], "source");
+    let condition = &shown["alternatives"][0]["conditions"][0];
+    assert_eq!(condition["wanted"][0], "shop");
+    assert_eq!(condition["found"][0]["value"], "Shop");
+}
+
+#[test]
 fn a_clean_stop_leaves_a_good_data_directory() {
     let mut server = with_rules(&rule(QUEUE));
     put(&server);

@@ -94,6 +94,16 @@ impl Block {
         })
     }
 
+    /// The first address, and the bits that all of them share.
+    pub(crate) fn first(&self) -> (Address, u32) {
+        let mask = |width: u32| !u128::MAX.checked_shr(128 - width + self.bits).unwrap_or(0);
+        let first = match self.network {
+            Address::V4(bits) => Address::V4(bits & mask(32) as u32),
+            Address::V6(bits) => Address::V6(bits & mask(128)),
+        };
+        (first, self.bits)
+    }
+
     pub(crate) fn holds(&self, address: Address) -> bool {
         let (width, network) = self.network.bits();
         let (width_other, other) = address.bits();

@@ -22,6 +22,21 @@ impl Folded {
         Folded::Forms(text.chars().map(forms).collect())
     }
 
+    /// A text that reads back as this one: what was read, but for the case of some letters.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Folded::Ascii(text) => text.to_string(),
+            Folded::Forms(pairs) => pairs
+                .iter()
+                .map(|(lower, upper)| {
+                    let mut candidates = lower.chars().chain(upper.chars());
+                    let itself = candidates.find(|it| forms(*it) == (lower.clone(), upper.clone()));
+                    itself.map_or_else(|| lower.to_string(), String::from)
+                })
+                .collect(),
+        }
+    }
+
     pub(crate) fn equals(&self, value: &str) -> bool {
         self.after(value) == Some("")
     }

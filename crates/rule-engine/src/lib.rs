@@ -11,12 +11,15 @@
 //! | [`oracle`] | one pattern against one event, plain and slow |
 //! | [`shape`] | what a target is sent of an event |
 //! | [`lint`] | what the author of a valid pattern may regret |
+//! | [`explain`] | why an event matches or does not, for people |
+//! | [`words`] | "did you mean" |
 //! | [`rule_set`] | many patterns against one event: what the bus holds |
 //!
 //! Below them, for nobody else: `number`, `address` and `fold` (when two values are the same),
 //! `matcher` (one item of a leaf), `fields` (an event as fields with seats), `seats` (which
 //! fields may be chosen together), `scan` (over an event at the speed of bitmaps).
 
+pub mod explain;
 pub mod json;
 pub mod lint;
 pub mod oracle;
@@ -24,6 +27,7 @@ pub mod pattern;
 pub mod rule_set;
 pub mod shape;
 pub mod wildcard;
+pub mod words;
 
 mod address;
 mod fields;

@@ -3,6 +3,8 @@
 //! Whether a field is there at all is not decided here: `Exists` holds for every value and
 //! `Absent` for none, and `seats` knows when there is no value.
 
+mod print;
+
 use std::borrow::Cow;
 
 use crate::address::{Address, Block};

@@ -17,6 +17,11 @@ use crate::seats;
 /// # Errors
 /// An event that is not one JSON object, or too deep.
 pub fn matches(pattern: &Pattern, event: &[u8]) -> Result<bool, JsonError> {
+    Ok(verdicts(pattern, event)?.contains(&true))
+}
+
+/// Which of the alternatives of `pattern` match, in their order.
+pub(crate) fn verdicts(pattern: &Pattern, event: &[u8]) -> Result<Vec<bool>, JsonError> {
     let limits = Limits {
         names_max: usize::MAX,
         ..Limits::default()
@@ -36,7 +41,8 @@ pub fn matches(pattern: &Pattern, event: &[u8]) -> Result<bool, JsonError> {
         .alternatives()
         .iter()
         .zip(&numbers)
-        .any(|(alternative, numbers)| seats::matches(alternative, numbers, &fields)))
+        .map(|(alternative, numbers)| seats::matches(alternative, numbers, &fields))
+        .collect())
 }
 
 #[cfg(test)]

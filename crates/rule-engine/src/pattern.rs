@@ -11,6 +11,7 @@ pub mod error;
 pub(crate) mod operators;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 pub use error::{Diagnostic, PatternError, Reason};
@@ -95,6 +96,16 @@ pub(crate) struct Leaf {
 impl Leaf {
     pub(crate) fn holds(&self, value: &Value<'_>) -> bool {
         self.matchers.iter().any(|matcher| matcher.holds(value))
+    }
+}
+
+/// The JSON of the leaf: an array of its matchers.
+impl fmt::Display for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, matcher) in self.matchers.iter().enumerate() {
+            write!(f, "{}{matcher}", if at == 0 { '[' } else { ',' })?;
+        }
+        f.write_str("]")
     }
 }
 

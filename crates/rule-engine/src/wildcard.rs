@@ -74,6 +74,28 @@ impl Wildcard {
         })
     }
 
+    /// The text as it was read.
+    pub(crate) fn text(&self) -> String {
+        let escaped = |piece: &str| piece.replace('\\', r"\\").replace('*', r"\*");
+        match self {
+            Wildcard::Exactly(text) => escaped(text),
+            Wildcard::Pieces {
+                first,
+                between,
+                last,
+            } => {
+                let between = between
+                    .iter()
+                    .map(|piece| escaped(&String::from_utf8_lossy(piece.needle())));
+                let pieces: Vec<String> = std::iter::once(escaped(first))
+                    .chain(between)
+                    .chain([escaped(last)])
+                    .collect();
+                pieces.join("*")
+            }
+        }
+    }
+
     /// Bounds: linear in the value.
     pub(crate) fn matches(&self, value: &str) -> bool {
         let (first, between, last) = match self {

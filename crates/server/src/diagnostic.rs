@@ -3,6 +3,8 @@
 //! One shape for all of them, so that each is shown the same way: with a caret under the fault for people,
 //! as plain values for programs.
 
+pub use rule_engine::words::{did_you_mean, nearest};
+
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError,
     MietteSpanContents, SourceCode, SourceSpan, SpanContents,
@@ -168,46 +170,6 @@ pub fn char_boundary(text: &str, at: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// `did you mean …?` for a word that is not known, or what there is.
-#[must_use]
-pub fn did_you_mean(word: &str, known: &[&str]) -> String {
-    match nearest(word, known) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known are {}", known.join(", ")),
-    }
-}
-
-/// The known word that was probably meant.
-#[must_use]
-pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let lower = word.to_lowercase();
-    known
-        .iter()
-        .map(|name| (distance(&lower, &name.to_lowercase()), *name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 5)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Single-character edits from one word to the other. Long words are not compared: the length of `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    if 40 < a.len() {
-        return b.len().max(40);
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,12 +200,5 @@ mod tests {
             assert!(report.contains("wrong"), "{report}");
             assert!(report.contains("rules/a.json"), "{report}");
         }
-    }
-
-    #[test]
-    fn a_near_word_is_suggested() {
-        assert_eq!(nearest("Tragets", &["Name", "Targets"]), Some("Targets"));
-        assert_eq!(nearest("name", &["Name", "Targets"]), Some("Name"));
-        assert_eq!(nearest("Frobnicate", &["Name", "Targets"]), None);
     }
 }

@@ -7,7 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::json::JsonErrorKind;
+use crate::json::{self, JsonErrorKind};
+use crate::words;
 
 /// A refusal: the reason, and its place in the pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,39 +179,96 @@ impl PatternError {
         &self.path
     }
 
-    /// What to try, where we have an idea.
-    pub fn help(&self) -> Option<String> {
+    /// What to try.
+    pub fn help(&self) -> String {
         let text = match &self.reason {
-            Reason::UnknownOperator { operator } => return Some(suggest(operator, &OPERATORS)),
-            Reason::AnythingButUnknown { operator } => {
-                return Some(suggest(operator, &AFTER_ANYTHING_BUT));
+            Reason::Token { .. } => "strings stand in double quotes",
+            Reason::Json(kind) => json_help(kind),
+            Reason::NotAnObject => "such as `{\"source\": [\"my.app\"]}`",
+            Reason::EmptyObject => {
+                "name a field and list its values; `{\"source\": [{\"prefix\": \"\"}]}` takes every event"
+            }
+            Reason::EmptyArray => "to ask that the field is there, write `[{\"exists\": true}]`",
+            Reason::NotAContainer { .. } => "write the value in an array, such as `[\"value\"]`",
+            Reason::ArrayInLeaf => "list the values in one array, it matches any of them",
+            Reason::NoOperator => "such as `{\"prefix\": \"aws.\"}`",
+            Reason::UnknownOperator { operator } => return suggest(operator, &OPERATORS),
+            Reason::SecondOperator => "write each operator as an object of its own in the array",
+            Reason::ExactlyNotString | Reason::IgnoreCaseNotString => {
+                "write a string; numbers, `true`, `false` and `null` stand in the array themselves"
+            }
+            Reason::PrefixNotString | Reason::SuffixNotString => {
+                "write one string; for one of several write an operator for each, or compare \
+                 numbers with `numeric`"
+            }
+            Reason::PrefixEmpty | Reason::SuffixEmpty => {
+                "write a string, or `{\"equals-ignore-case\": \"text\"}`"
             }
             Reason::PrefixUnknown { .. } | Reason::SuffixUnknown { .. } => {
                 "only `equals-ignore-case` may stand here"
             }
-            Reason::NotAContainer { .. } => "write the value in an array, such as `[\"value\"]`",
-            Reason::EmptyArray => "to ask that the field is there, write `[{\"exists\": true}]`",
-            Reason::ArrayInLeaf => "list the values in one array, it matches any of them",
-            Reason::SecondOperator => "write each operator as an object of its own in the array",
+            Reason::ExistsNotBoolean => "`{\"exists\": true}` or `{\"exists\": false}`, unquoted",
+            Reason::WildcardNotString => "write one string, such as `prod-*-eu`",
             Reason::WildcardRun { .. } => {
                 "one `*` matches any run of characters; for an asterisk itself write `\\\\*`"
             }
             Reason::WildcardEscape { .. } => "in JSON write `\\\\*` or `\\\\\\\\`",
-            Reason::NumericOperator { .. } => "one of `=`, `<`, `<=`, `>`, `>=`",
-            Reason::NumericTopOperator { .. } => "a range is a lower bound, then `<` or `<=`",
             Reason::NumericNotArray => "such as `{\"numeric\": [\">\", 0, \"<=\", 5]}`",
+            Reason::NumericMember { .. } => {
+                "the array begins with one of `=`, `<`, `<=`, `>`, `>=`, in quotes"
+            }
+            Reason::NumericOperator { found } => return comparison(found),
+            Reason::NumericOperand { .. } => "write the number behind it, without quotes",
+            Reason::TooManyElements => {
+                "only `>` and `>=` take a second bound behind them, and only one operator stands \
+                 in an object"
+            }
+            Reason::NumericTopValue { .. } | Reason::NumericTopOperator { .. } => {
+                "a range is a lower bound, then `<` or `<=`: `[\">\", 0, \"<=\", 5]`"
+            }
+            Reason::NumericTooMany => "a range has two bounds; write a second range beside it",
+            Reason::NumericBottom => "the lower bound comes first; a single number is `[\"=\", 5]`",
             Reason::NotComparable { .. } => "a number of at most 15 digits is always comparable",
-            Reason::CidrShape => "such as `10.0.0.0/24`",
-            Reason::CidrMaskLong { .. } => "for a single address write it as a plain string",
+            Reason::AnythingButValue => {
+                "write a string, a number, or a list of either; that a field is there is \
+                 `{\"exists\": true}`"
+            }
+            Reason::AnythingButEmpty => {
+                "write what is excluded, such as `\"test\"` or `{\"prefix\": \"test-\"}`"
+            }
+            Reason::AnythingButUnknown { operator } => {
+                return suggest(operator, &AFTER_ANYTHING_BUT);
+            }
+            Reason::AnythingButItem => "list strings alone or numbers alone",
+            Reason::AnythingButMixed => {
+                "two `anything-but` beside each other would match everything; exclude one type"
+            }
+            Reason::AnythingButAffixNotString | Reason::AnythingButIgnoreCase => {
+                "write a string or a list of strings"
+            }
             Reason::AnythingButAffixEmpty => {
                 "every string begins and ends with the empty string; name at least one character"
             }
-            Reason::OrReserved { .. } => "an operator belongs into the array of a field",
-            Reason::OrTooMany => "write several rules instead",
+            Reason::CidrNotString | Reason::CidrShape => "such as `10.0.0.0/24`",
+            Reason::CidrMask | Reason::CidrMaskNegative => {
+                "bits are counted, not masked: `10.0.0.0/24`"
+            }
+            Reason::AddressShape { .. } | Reason::AddressInvalid { .. } => {
+                "such as `10.0.0.0` or `2001:db8::`; names are not looked up"
+            }
+            Reason::CidrMaskLong { .. } => "for a single address write it as a plain string",
+            Reason::OrNotArray | Reason::OrMember => {
+                "such as `\"$or\": [{\"state\": [\"failed\"]}, {\"code\": [1]}]`"
+            }
             Reason::OrTooFew => "with one object, write its members without `$or`",
-            _ => return None,
+            Reason::OrTooMany => "write several rules instead",
+            Reason::OrReserved { .. } => "an operator belongs into the array of a field",
+            Reason::TooComplex => {
+                "use `prefix` or `suffix` where one asterisk stands at an end, or write several \
+                 rules"
+            }
         };
-        Some(text.to_owned())
+        text.to_owned()
     }
 
     /// A name for the kind of fault that stays the same between versions.
@@ -272,7 +330,8 @@ impl PatternError {
     }
 }
 
-/// A refusal as tools show it: every part a plain value.
+/// A fault as tools show it: every part a plain value. Line and column come from the span and
+/// the text: [`json::line_column`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// [`PatternError::code`].
@@ -294,8 +353,25 @@ impl From<&PatternError> for Diagnostic {
             message: error.to_string(),
             span: error.span(),
             path: error.path.clone(),
-            help: error.help(),
+            help: Some(error.help()),
         }
+    }
+}
+
+impl Diagnostic {
+    /// The message as it is, and on a line of its own where it is and what to try. `text` is
+    /// the text that the span lies in.
+    #[must_use]
+    pub fn told(&self, text: &str) -> String {
+        let (line, column) = json::line_column(text.as_bytes(), self.span.start);
+        let mut told = format!("{}\n at line {line}, column {column}", self.message);
+        if !self.path.is_empty() {
+            told.push_str(&format!(", in `{}`", self.path));
+        }
+        if let Some(help) = &self.help {
+            told.push_str(&format!(": {help}"));
+        }
+        told
     }
 }
 
@@ -312,35 +388,89 @@ const OPERATORS: [&str; 9] = [
 ];
 const AFTER_ANYTHING_BUT: [&str; 4] = ["prefix", "suffix", "equals-ignore-case", "wildcard"];
 
+/// What other languages call these, and what says it here.
+const FOREIGN: [(&[&str], &str); 9] = [
+    (
+        &["equals", "eq", "is", "value"],
+        "write the value itself: `[\"value\"]`",
+    ),
+    (
+        &["in", "any-of", "one-of"],
+        "list the values: `[\"one\", \"two\"]`",
+    ),
+    (
+        &["not", "ne", "not-equals", "not-in"],
+        "did you mean `anything-but`?",
+    ),
+    (&["starts-with", "begins-with"], "did you mean `prefix`?"),
+    (&["ends-with"], "did you mean `suffix`?"),
+    (
+        &["contains", "like"],
+        "did you mean `wildcard`, such as `{\"wildcard\": \"*text*\"}`?",
+    ),
+    (
+        &["regex", "regexp", "matches"],
+        "there are no regular expressions; `wildcard` takes `*` for any run of characters",
+    ),
+    (
+        &[
+            "=", "==", "<", "<=", ">", ">=", "gt", "gte", "lt", "lte", "between",
+        ],
+        "did you mean `numeric`, such as `{\"numeric\": [\">\", 0, \"<=\", 5]}`?",
+    ),
+    (&["ip", "ip-address", "subnet"], "did you mean `cidr`?"),
+];
+
 /// The operator that was probably meant, or all there are.
 fn suggest(operator: &str, known: &[&str]) -> String {
-    let lower = operator.to_lowercase().replace(['_', ' '], "-");
-    let near = known
+    if let Some(name) = words::nearest(operator, known) {
+        return format!("did you mean `{name}`?");
+    }
+    let foreign = FOREIGN
         .iter()
-        .map(|name| (distance(&lower, name), name))
-        .filter(|(distance, _)| *distance <= 2)
-        .min();
-    match near {
-        Some((_, name)) => format!("did you mean `{name}`?"),
-        None => format!("the operators are {}", known.join(", ")),
+        .find(|(names, _)| names.iter().any(|name| words::same(operator, name)));
+    // `anything-but` takes some of the operators only: there no other advice holds.
+    match foreign {
+        Some((_, advice)) if known.len() == OPERATORS.len() => (*advice).to_owned(),
+        _ => format!("the operators are {}", known.join(", ")),
     }
 }
 
-/// Single-character edits from one word to the other. Long words are not compared: 9.
-fn distance(a: &str, b: &str) -> usize {
-    if 40 < a.len() {
-        return 9;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+/// The comparison that was probably meant, or all there are.
+fn comparison(found: &str) -> String {
+    let meant = match found {
+        "==" | "===" | "eq" => "=",
+        "=<" | "≤" | "lte" | "le" => "<=",
+        "=>" | "≥" | "gte" | "ge" => ">=",
+        "lt" => "<",
+        "gt" => ">",
+        "!=" | "<>" | "ne" => {
+            return "all numbers but some are `{\"anything-but\": [5]}`".to_owned();
+        }
+        _ => return "one of `=`, `<`, `<=`, `>`, `>=`".to_owned(),
+    };
+    format!("did you mean `{meant}`?")
+}
+
+fn json_help(kind: &JsonErrorKind) -> &'static str {
+    match kind {
+        JsonErrorKind::End => "a bracket or a quote is not closed",
+        JsonErrorKind::Unexpected => "look for a comma too many or too few before it",
+        JsonErrorKind::Value => "a value is missing here; strings stand in double quotes",
+        JsonErrorKind::Colon => "between a name and its value stands a colon",
+        JsonErrorKind::Number => {
+            "a number has no leading zeros, no `+` and a digit on each side of its point"
+        }
+        JsonErrorKind::Escape => "a backslash in a string is written twice",
+        JsonErrorKind::Surrogate => {
+            "characters beyond U+FFFF are written as two `\\u`, or as themselves"
+        }
+        JsonErrorKind::Control => "write it as an escape, such as `\\n`",
+        JsonErrorKind::Utf8 => "save it as UTF-8",
+        JsonErrorKind::Trailing => "a pattern is one object; take away what follows it",
+        JsonErrorKind::NotAnObject => "a pattern is one object",
+        JsonErrorKind::Depth(_) | JsonErrorKind::Names(_) => {
+            "write nested names as one with dots: `{\"detail.state\": [\"failed\"]}`"
         }
     }
-    row[b.len()]
 }

@@ -343,23 +343,44 @@ fn a_fault_knows_its_place() {
 
 #[test]
 fn help_names_what_was_probably_meant() {
-    let help = |text: &str| Pattern::parse(text).unwrap_err().help();
-    let meant = |text: &str| Some(format!("did you mean `{text}`?"));
-    assert_eq!(help(r#"{"a":[{"prefx":"x"}]}"#), meant("prefix"));
+    let help = |leaf: &str| {
+        let pattern = format!("{{\"a\":[{leaf}]}}");
+        Pattern::parse(&pattern).unwrap_err().help()
+    };
+    for (leaf, meant) in [
+        (r#"{"prefx":"x"}"#, "prefix"),
+        (r#"{"Anything_But":"x"}"#, "anything-but"),
+        (r#"{"anythingBut":"x"}"#, "anything-but"),
+        (r#"{"equalsIgnoreCase":"x"}"#, "equals-ignore-case"),
+        (r#"{"exsits":true}"#, "exists"),
+        (r#"{"startsWith":"x"}"#, "prefix"),
+        (r#"{"not":"x"}"#, "anything-but"),
+        (r#"{"anything-but":{"sufix":"x"}}"#, "suffix"),
+        (r#"{"numeric":["=>",1]}"#, ">="),
+        (r#"{"numeric":["==",1]}"#, "="),
+    ] {
+        assert_eq!(help(leaf), format!("did you mean `{meant}`?"), "{leaf}");
+    }
+    assert!(help(r#"{"regexp":"x"}"#).starts_with("there are no regular expressions"));
+    assert!(help(r#"{"numeric":["!=",1]}"#).contains("anything-but"));
     assert_eq!(
-        help(r#"{"a":[{"Anything_But":"x"}]}"#),
-        meant("anything-but")
+        help(r#"{"frobnicate":"x"}"#),
+        "the operators are prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, \
+         exists, cidr, exactly"
     );
     assert_eq!(
-        help(r#"{"a":[{"anything-but":{"sufix":"x"}}]}"#),
-        meant("suffix")
+        help(r#"{"anything-but":{"regex":"x"}}"#),
+        "the operators are prefix, suffix, equals-ignore-case, wildcard"
     );
+}
+
+#[test]
+fn a_diagnostic_tells_the_reason_then_the_place_then_what_to_try() {
+    let text = "{\"a\":\n [{\"prefx\":1}]}";
+    let error = Pattern::parse(text).unwrap_err();
     assert_eq!(
-        help(r#"{"a":[{"regexp":"x"}]}"#).as_deref(),
-        Some(
-            "the operators are prefix, suffix, equals-ignore-case, wildcard, anything-but, \
-             numeric, exists, cidr, exactly"
-        )
+        Diagnostic::from(&error).told(text),
+        "Unrecognized match type prefx\n at line 2, column 4, in `a`: did you mean `prefix`?"
     );
 }
 

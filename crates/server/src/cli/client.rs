@@ -106,11 +106,27 @@ impl Client {
 
     /// A call of the SQS API, JSON protocol.
     pub fn sqs(&self, operation: &str, body: &Value, wait: Duration) -> Result<Value, Failure> {
+        self.aws("1.0", &format!("AmazonSQS.{operation}"), body, wait)
+    }
+
+    /// A call of the EventBridge API.
+    pub fn events(&self, operation: &str, body: &Value) -> Result<Value, Failure> {
+        let target = format!("AWSEvents.{operation}");
+        self.aws("1.1", &target, body, Duration::ZERO)
+    }
+
+    fn aws(
+        &self,
+        version: &str,
+        target: &str,
+        body: &Value,
+        wait: Duration,
+    ) -> Result<Value, Failure> {
         let sent = self
             .agent
             .post(&self.base)
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-target", format!("AmazonSQS.{operation}"))
+            .header("content-type", format!("application/x-amz-json-{version}"))
+            .header("x-amz-target", target)
             .config()
             .timeout_global(Some(ANSWER + wait))
             .build()

@@ -1,7 +1,7 @@
 //! The command line: what a person at a terminal, or a script, asks of busbar.
 //!
-//! `serve` is the server; `config`, `rules`, `test-pattern` and `data` work on files alone; all others are
-//! clients of a running server. One room each. Every command prints text for people, or JSON with `--json`,
+//! `serve` is the server; `config`, `rules`, `test-pattern` and `data` work on files alone, and `explain`
+//! where it is told to; all others are clients of a running server. One room each. Every command prints text for people, or JSON with `--json`,
 //! on standard output; what went wrong goes to standard error, and the exit code says which kind it was.
 
 /// `println!` for who may stop reading: `busbar status | head` ends quietly.
@@ -15,6 +15,7 @@ mod config;
 mod data;
 mod dlq;
 mod event;
+mod explain;
 mod pattern;
 mod put;
 mod queue;
@@ -60,6 +61,8 @@ enum Command {
     Tail(tail::Tail),
     /// Tell whether a pattern matches an event; no server needed.
     TestPattern(pattern::TestPattern),
+    /// Tell why an event matches a rule or does not, or which rules come nearest.
+    Explain(explain::Explain),
     /// Put recorded events in order and show where each one goes.
     Replay(replay::Replay),
     /// Read queues.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Put(command) => command.run(json),
         Command::Tail(command) => command.run(json),
         Command::TestPattern(command) => command.run(json),
+        Command::Explain(command) => command.run(json),
         Command::Replay(command) => command.run(json),
         Command::Queue(command) => command.run(json),
         Command::Status(command) => command.run(json),

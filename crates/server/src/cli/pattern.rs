@@ -1,12 +1,14 @@
 //! `busbar test-pattern`: a pattern against an event, with the reference matcher, without a server.
 
 use super::config::Settings;
-use super::{Failure, NO, Outcome, USAGE, colours};
+use super::explain::{event_fault, show_faults, to_json};
+use super::table::plain;
+use super::{Failure, NO, Outcome, USAGE};
 use crate::diagnostic::{Diagnostic, Severity};
 use clap::Args;
-use rule_engine::json::{Limits, validate};
-use rule_engine::oracle;
+use rule_engine::explain::explain;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
+use serde_json::json;
 
 #[derive(Args)]
 pub struct TestPattern {
@@ -16,6 +18,9 @@ pub struct TestPattern {
     /// The event as an envelope, or @FILE.
     #[arg(long, value_name = "JSON|@FILE")]
     event: String,
+    /// Explain a match too.
+    #[arg(long)]
+    explain: bool,
 }
 
 impl TestPattern {
@@ -26,47 +31,44 @@ impl TestPattern {
         let options = Options {
             complexity_limit: config.aws_complexity.then_some(COMPLEXITY_MAX),
         };
-        let read = Pattern::parse_with(&pattern, &options).map_err(|error| Diagnostic {
-            code: error.code(),
-            severity: Severity::Error,
-            file: pattern_name,
-            text: pattern.clone().into(),
-            span: error.span(),
-            message: format!("Event pattern is not valid. Reason: {error}"),
-            help: error.help(),
-        });
-        let valid = validate(event.as_bytes(), &Limits::default()).map_err(|error| Diagnostic {
-            code: "event::json",
-            severity: Severity::Error,
-            file: event_name,
-            text: event.clone().into(),
-            span: error.offset..error.offset + 1,
-            message: format!("the event is not a JSON object: {}", error.kind),
-            help: None,
-        });
-        let (Ok(read), Ok(())) = (&read, &valid) else {
-            let faults: Vec<&Diagnostic> = [read.as_ref().err(), valid.as_ref().err()]
-                .into_iter()
-                .flatten()
-                .collect();
-            if json {
-                let faults: Vec<_> = faults.iter().map(|fault| fault.to_json()).collect();
-                say!("{}", serde_json::json!({"diagnostics": faults}));
-            } else {
-                for fault in faults {
-                    eprint!("{}", fault.report(colours(&std::io::stderr())));
-                }
+        let read = Pattern::parse_with(&pattern, &options).map_err(|error| {
+            let fault = rule_engine::Diagnostic::from(&error);
+            Diagnostic {
+                code: fault.code,
+                severity: Severity::Error,
+                file: pattern_name,
+                text: pattern.clone().into(),
+                span: fault.span,
+                message: format!("Event pattern is not valid. Reason: {}", fault.message),
+                help: fault.help,
             }
-            return Ok(USAGE);
+        });
+        let faults = [
+            read.as_ref().err().cloned(),
+            event_fault(event_name, &event),
+        ];
+        let faults: Vec<Diagnostic> = faults.into_iter().flatten().collect();
+        let (Ok(read), true) = (&read, faults.is_empty()) else {
+            return Ok(show_faults(&faults, json));
         };
-        let matches = oracle::matches(read, event.as_bytes())
-            .map_err(|error| Failure::usage(format!("{}: {error}", self.event)))?;
-        match (json, matches) {
-            (true, _) => say!("{}", serde_json::json!({"matches": matches})),
-            (false, true) => say!("match"),
-            (false, false) => say!("no match"),
+        let explanation = explain(read, event.as_bytes()).map_err(|e| Failure::new(USAGE, e))?;
+        let matched = explanation.matched;
+        let shown = !matched || self.explain;
+        match (json, shown) {
+            (true, true) => {
+                say!(
+                    "{}",
+                    json!({"matches": matched, "explanation": to_json(&explanation)})
+                );
+            }
+            (true, false) => say!("{}", json!({"matches": matched})),
+            (false, true) => explanation
+                .to_string()
+                .lines()
+                .for_each(|line| say!("{}", plain(line))),
+            (false, false) => say!("match"),
         }
-        Ok(if matches { 0 } else { NO })
+        Ok(if matched { 0 } else { NO })
     }
 }
 

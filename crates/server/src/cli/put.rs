@@ -87,7 +87,8 @@ impl Put {
     }
 }
 
-fn read_input(file: &str) -> Result<String, Failure> {
+/// The text of a file; `-` is standard input.
+pub fn read_input(file: &str) -> Result<String, Failure> {
     let unreadable = |e| Failure::usage(format!("cannot read {file}: {e}"));
     if file == "-" {
         let mut text = String::new();

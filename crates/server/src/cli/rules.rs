@@ -3,6 +3,7 @@
 
 use super::config::Settings;
 use super::{Failure, NO, Outcome, USAGE, colours};
+use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::rule_files::{self, Context, LoadError, Loaded};
 use clap::{Args, Subcommand};
@@ -57,19 +58,7 @@ impl Files {
             ..Settings::default()
         };
         let config = settings.load_or_fail(USAGE, json)?.config;
-        let egress = Egress::new(&EgressSettings {
-            allow: config.egress_allow.clone(),
-            loopback_allowed: config.listen.ip().is_loopback(),
-            http_allowed: false,
-            own: vec![config.listen, config.operator_listen],
-        })
-        .map_err(|e| Failure::usage(format!("egress.allow: {e}")))?;
-        let context = Context {
-            home: config.home.clone(),
-            egress,
-            complexity: config.aws_complexity,
-            placeholders: config.aws_placeholders,
-        };
+        let context = context(&config)?;
         let mut paths = self.paths;
         if paths.is_empty() {
             paths.push(config.rules);
@@ -164,7 +153,25 @@ fn faulty(faults: &[Diagnostic], json: bool) {
     );
 }
 
-fn load(paths: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
+/// What the checks of rule files depend on.
+pub fn context(config: &Config) -> Result<Context, Failure> {
+    let egress = Egress::new(&EgressSettings {
+        allow: config.egress_allow.clone(),
+        loopback_allowed: config.listen.ip().is_loopback(),
+        http_allowed: false,
+        own: vec![config.listen, config.operator_listen],
+    })
+    .map_err(|e| Failure::usage(format!("egress.allow: {e}")))?;
+    Ok(Context {
+        home: config.home.clone(),
+        egress,
+        complexity: config.aws_complexity,
+        placeholders: config.aws_placeholders,
+    })
+}
+
+/// Reads directories of rule files, and files.
+pub fn load(paths: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
     let mut files = Vec::new();
     let mut warnings = Vec::new();
     for path in paths {

@@ -239,16 +239,13 @@ impl From<DeadLettersError> for NativeError {
 
 impl From<&PatternError> for NativeError {
     fn from(error: &PatternError) -> Self {
-        let shown = Self::new(
+        Self::new(
             StatusCode::BAD_REQUEST,
             "InvalidEventPatternException",
             &format!("Event pattern is not valid. Reason: {error}"),
         )
-        .at(error.span().start);
-        match error.help() {
-            Some(help) => shown.hint(&help),
-            None => shown,
-        }
+        .at(error.span().start)
+        .hint(&error.help())
     }
 }
 

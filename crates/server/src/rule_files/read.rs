@@ -381,8 +381,9 @@ impl Reader<'_> {
         };
         if let Err(error) = Pattern::parse_with(&text, &options) {
             let place = inside_pattern(self.text, &span(value), error.span());
-            let message = format!("Event pattern is not valid. Reason: {error}");
-            return Err(self.fault(error.code(), place, message, error.help()));
+            let fault = rule_engine::Diagnostic::from(&error);
+            let message = format!("Event pattern is not valid. Reason: {}", fault.message);
+            return Err(self.fault(fault.code, place, message, fault.help));
         }
         Ok(text)
     }

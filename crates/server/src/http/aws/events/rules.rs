@@ -11,6 +11,7 @@ use crate::http::aws::constraints::{ARN, BUS_NAME_OR_ARN, Constraints, DESCRIPTI
 use bus_core::core::Control;
 use bus_core::document::{Origin, Rule, RuleState};
 use bus_core::name::{BusName, Home, RuleName};
+use rule_engine::Diagnostic;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -163,15 +164,17 @@ fn is_schedule(text: &str) -> bool {
     fields.iter().all(shaped) && (day == "?") != (week_day == "?")
 }
 
-/// Reads a pattern as the service does.
+/// Reads a pattern as the service does. The first line of a refusal is the service's, what follows is ours:
+/// clients compare no more than the first.
 pub(super) fn parse_pattern(doors: &Doors, text: &str) -> Result<Pattern, Fault> {
     let options = Options {
         complexity_limit: doors.config.aws_complexity.then_some(COMPLEXITY_MAX),
     };
     Pattern::parse_with(text, &options).map_err(|error| {
+        let told = Diagnostic::from(&error).told(text);
         Fault::bad(
             "InvalidEventPatternException",
-            format!("Event pattern is not valid. Reason: {error}"),
+            format!("Event pattern is not valid. Reason: {told}"),
         )
     })
 }
