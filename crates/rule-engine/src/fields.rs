@@ -156,6 +156,7 @@ struct Open {
     prefix: Prefix,
     place: u32,
     kind: Kind,
+    elements: u64,
 }
 
 enum Kind {
@@ -172,6 +173,15 @@ impl<'e> Fields<'e> {
     /// # Errors
     /// What is not JSON. That it is an object is for `json::validate` to say.
     pub(crate) fn of(event: &'e [u8], paths: &Paths) -> Result<Fields<'e>, JsonError> {
+        Fields::walk(event, paths, false)
+    }
+
+    /// As [`Fields::of`]; each array at a wanted path gives its length besides.
+    pub(crate) fn with_lengths(event: &'e [u8], paths: &Paths) -> Result<Fields<'e>, JsonError> {
+        Fields::walk(event, paths, true)
+    }
+
+    fn walk(event: &'e [u8], paths: &Paths, lengths: bool) -> Result<Fields<'e>, JsonError> {
         let mut fields = Fields {
             fields: Vec::new(),
             places: vec![Place { array: 0, end: 0 }],
@@ -201,6 +211,14 @@ impl<'e> Fields<'e> {
                 TokenKind::ObjectEnd | TokenKind::ArrayEnd => {
                     let closed = open.pop().expect("the scanner pairs its brackets");
                     fields.close(&closed, open.last());
+                    if let Kind::Array(array) = closed.kind
+                        && let Some(path) = paths.at(&closed.prefix)
+                        && lengths
+                    {
+                        let place = fields.arrays[array as usize].place;
+                        let value = Value::Length(closed.elements);
+                        fields.fields.push(Field { path, place, value });
+                    }
                     continue;
                 }
                 TokenKind::ObjectStart | TokenKind::ArrayStart => None,
@@ -210,6 +228,9 @@ impl<'e> Fields<'e> {
                 TokenKind::False => Some(TokenValue::Is(Value::False)),
                 TokenKind::Null => Some(TokenValue::Is(Value::Null)),
             };
+            if let Some(inside) = open.last_mut() {
+                inside.elements += 1;
+            }
             let prefix = match (named.take(), open.last()) {
                 (Some(prefix), _) => prefix,
                 (None, Some(array)) => array.prefix.clone(),
@@ -276,6 +297,7 @@ impl<'e> Fields<'e> {
             prefix,
             place,
             kind,
+            elements: 0,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::fields::{Fields, Paths};
 use crate::json::{self, JsonError, Limits};
-use crate::pattern::Pattern;
+use crate::pattern::{Ask, Pattern};
 use crate::seats;
 
 /// True when `event` matches `pattern`.
@@ -17,6 +17,14 @@ use crate::seats;
 /// # Errors
 /// An event that is not one JSON object, or too deep.
 pub fn matches(pattern: &Pattern, event: &[u8]) -> Result<bool, JsonError> {
+    matches_asking(pattern, event, &|_, _| false)
+}
+
+/// As [`matches`], for a pattern with filters of the caller's own: `ask` answers for them.
+///
+/// # Errors
+/// As [`matches`].
+pub fn matches_asking(pattern: &Pattern, event: &[u8], ask: &Ask<'_>) -> Result<bool, JsonError> {
     let limits = Limits {
         names_max: usize::MAX,
         ..Limits::default()
@@ -31,12 +39,16 @@ pub fn matches(pattern: &Pattern, event: &[u8]) -> Result<bool, JsonError> {
             leaves.map(|leaf| paths.take(&leaf.path)).collect()
         })
         .collect();
-    let fields = Fields::of(event, &paths)?;
+    let fields = Fields::with_lengths(event, &paths)?;
     Ok(pattern
         .alternatives()
         .iter()
         .zip(&numbers)
-        .any(|(alternative, numbers)| seats::matches(alternative, numbers, &fields)))
+        .any(|(alternative, numbers)| {
+            seats::matches_by(alternative, numbers, &fields, &|leaf, value| {
+                leaf.holds_asking(value, ask)
+            })
+        }))
 }
 
 #[cfg(test)]

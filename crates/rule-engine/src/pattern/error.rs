@@ -47,6 +47,9 @@ pub enum Reason {
     UnknownOperator { operator: String },
     #[error("Only one key allowed in match expression")]
     SecondOperator,
+    /// A filter that the caller added; the words are its own.
+    #[error("{text}")]
+    Added { text: String },
     #[error("exact match pattern must be a string")]
     ExactlyNotString,
     #[error("prefix match pattern must be a string")]
@@ -225,6 +228,7 @@ impl PatternError {
             Reason::NoOperator => "pattern::no_operator",
             Reason::UnknownOperator { .. } => "pattern::unknown_operator",
             Reason::SecondOperator => "pattern::second_operator",
+            Reason::Added { .. } => "pattern::added",
             Reason::ExactlyNotString => "pattern::exactly",
             Reason::PrefixNotString | Reason::PrefixEmpty | Reason::PrefixUnknown { .. } => {
                 "pattern::prefix"
