@@ -13,13 +13,24 @@
 //! | [`schedule`], [`template`] | when a monitor scans, what its event is made of |
 //! | [`documents`] | operator documents: reading, every refusal, what they say of each other |
 //! | [`state`] | what decisions read, and the effects that change it |
+//! | [`event`], [`history`] | what a decision is about, what is kept of it |
+//! | [`plan`] | which scopes apply |
+//! | [`notification`] | who is told what, and when not |
+//! | [`firing`] | one event, all of it: [`firing::fire`] |
+//! | [`scan`] | one tick of a monitor: [`scan::page`] |
 
 pub mod condition;
 pub mod documents;
+pub mod event;
+pub mod firing;
+pub mod history;
 pub mod moment;
+pub mod notification;
 pub mod object;
 pub mod path;
+pub mod plan;
 pub mod reference;
+pub mod scan;
 pub mod schedule;
 pub mod selector;
 pub mod state;

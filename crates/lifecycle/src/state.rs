@@ -116,6 +116,13 @@ pub enum Effect {
         /// The tick.
         tick: i64,
     },
+    /// What a monitor emitted up to a tick no longer counts.
+    ForgetEmitted {
+        /// Name of the monitor.
+        monitor: String,
+        /// The last tick that is forgotten.
+        until: i64,
+    },
     /// How far the scans of a monitor are.
     Scans(String, Scans),
     /// A monitor is gone.
@@ -332,6 +339,11 @@ impl State {
             } => {
                 let emitted = self.emitted.entry(monitor.clone()).or_default();
                 emitted.insert(object.clone(), *tick);
+            }
+            Effect::ForgetEmitted { monitor, until } => {
+                if let Some(emitted) = self.emitted.get_mut(monitor) {
+                    emitted.retain(|_, tick| *until < *tick);
+                }
             }
             Effect::Scans(monitor, scans) => {
                 self.scans.insert(monitor.clone(), scans.clone());
