@@ -57,6 +57,8 @@ pub struct Step {
     pub key: StreamKey,
     /// As it was.
     pub before: Option<Stream>,
+    /// When the stream began: a step of a stream that has ended is not taken back from its successor.
+    pub since: i64,
     /// Time of the event that was told.
     pub at: i64,
 }
@@ -134,7 +136,7 @@ pub fn notify(
     };
     // Whatever becomes of it, the stream has had an event and belongs to who raised it.
     if let Some(stream) = &mut stream {
-        stream.last_event = t;
+        stream.last_event = stream.last_event.max(t);
         stream.feeder = feeder.clone();
         draft.put_stream(key.clone(), Some(stream.clone()));
         if document
@@ -157,17 +159,20 @@ pub fn notify(
     }
     let counted = document.frequency.is_some() || document.repetitions.is_some();
     if about.entry.monitoring && counted {
+        let since = stream.as_ref().map_or(t, |stream| stream.since);
         let after = Stream {
             version,
+            since,
             count,
             last_sent: t,
-            last_event: t,
+            last_event: stream.as_ref().map_or(t, |stream| stream.last_event),
             feeder,
         };
         draft.put_stream(key.clone(), Some(after));
         notice.step = Some(Step {
             key,
             before: stream,
+            since,
             at: t,
         });
     }
@@ -178,7 +183,9 @@ pub fn notify(
 /// inbox has it.
 #[must_use]
 pub fn take_back(state: &State, step: &Step) -> Option<Effect> {
-    let now = state.stream(&step.key)?;
+    let now = state
+        .stream(&step.key)
+        .filter(|it| it.since == step.since)?;
     let count = now.count.checked_sub(1)?;
     if count == 0 {
         return Some(Effect::RemoveStream(step.key.clone()));
@@ -336,15 +343,14 @@ fn recipients(about: &About<'_>, profile: &Profile, draft: &Draft<'_>) -> Option
     Some(once)
 }
 
+/// A recipient and what is sent of it.
+type Served = (Ref, Map<String, Value>);
+
 /// The recipients that a channel can serve, with what it sends of them.
 ///
 /// # Errors
 /// Why it serves none.
-fn serve(
-    channel: &Channel,
-    recipients: &[Ref],
-    draft: &Draft<'_>,
-) -> Result<Vec<(Ref, Map<String, Value>)>, String> {
+fn serve(channel: &Channel, recipients: &[Ref], draft: &Draft<'_>) -> Result<Vec<Served>, String> {
     let mut served = Vec::new();
     let mut missing = "there is no recipient".to_owned();
     'each: for recipient in recipients {

@@ -6,7 +6,7 @@
 //! state can be told as effects again ([`State::effects`]), which is its snapshot.
 //! Source: certificate-lifecycle.md 5.2, 5.4, 9.3 to 9.5, 10.2, "what must survive a restart".
 
-use crate::documents::{Pairs, Profile};
+use crate::documents::{Documents, Pairs, Profile};
 use crate::object::{Edit, Object};
 use crate::reference::Ref;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub enum Feeder {
 pub struct Stream {
     /// The profile version that it holds.
     pub version: u32,
+    /// Time of the event that began it: tells it from a later one of the same key.
+    pub since: i64,
     /// Notifications so far.
     pub count: u32,
     /// Time of the event of the last one, epoch milliseconds.
@@ -267,6 +269,34 @@ impl State {
             .collect();
         if deleted {
             effects.push(Effect::DeleteMonitor(name.to_owned()));
+        }
+        effects
+    }
+
+    /// What putting these documents in force changes: new versions of profiles, profiles and monitors
+    /// that are gone, monitors that were disabled.
+    #[must_use]
+    pub fn adopt(&self, documents: &Documents) -> Vec<Effect> {
+        let loaded = documents.profiles();
+        let mut effects: Vec<Effect> = loaded
+            .filter_map(|profile| self.load_profile((**profile).clone()))
+            .collect();
+        let named: BTreeSet<&str> = documents.profiles().map(|it| it.name.as_str()).collect();
+        for (name, versions) in &self.profiles {
+            if versions.in_force && !named.contains(name.as_str()) {
+                effects.push(Effect::DeleteProfile(name.clone()));
+            }
+        }
+        let feeders = self.streams.values().filter_map(|it| match &it.feeder {
+            Feeder::Monitor(name) => Some(name),
+            Feeder::Outside => None,
+        });
+        let known = self.scans.keys().chain(self.emitted.keys()).chain(feeders);
+        for name in known.collect::<BTreeSet<&String>>() {
+            match documents.monitor(name) {
+                Some(monitor) if monitor.enabled => {}
+                found => effects.extend(self.stop_monitor(name, found.is_none())),
+            }
         }
         effects
     }

@@ -1,8 +1,6 @@
 //! Operator documents: the good ones are accepted, each bad one is refused with its code and place.
 
-mod common;
-
-use common::{Operator, texts};
+use crate::common::{Operator, texts};
 use lifecycle::documents::{
     Code, Destination, Documents, Entry, Fault, Kind, Monitor, Profile, Trigger, span_of,
 };

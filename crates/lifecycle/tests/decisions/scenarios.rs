@@ -2,10 +2,8 @@
 //! a small bus in memory that puts events, ticks monitors and carries decisions out at once, through
 //! the same functions that the server calls. Channels succeed unless a step makes them fail.
 
-mod common;
-
+use crate::common::{Operator, fixtures};
 use bus_core::name::Home;
-use common::{Operator, fixtures};
 use lifecycle::documents::{Documents, Profile};
 use lifecycle::event::{Event, Raised};
 use lifecycle::firing::{DUPLICATE_MS_DEFAULT, Firing, Now, fire};
