@@ -21,8 +21,26 @@ pub struct Object {
     relations: BTreeMap<String, Vec<Ref>>,
     /// Time of the newest write, epoch milliseconds; `None`: nothing was ever written.
     updated_at: Option<i64>,
-    /// Times of writes by field, as `owner`, `attributes.NAME`, `scopes.TYPE`.
+    /// Time of the first write: that of every field that is there and not listed in `written`. Most
+    /// objects are written in one go, and need no list.
+    base: i64,
+    /// Times of writes by field, as `owner`, `attributes.NAME`, `scopes.TYPE`; also of removed ones.
     written: BTreeMap<String, i64>,
+}
+
+/// An object at rest: a third of the memory. What people see of it, ready to be matched, and the rest.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    /// [`Object::to_json`] as text.
+    pub(crate) shown: Box<str>,
+    rest: Box<str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Rest<'r> {
+    updated_at: Option<i64>,
+    base: i64,
+    written: std::borrow::Cow<'r, BTreeMap<String, i64>>,
 }
 
 /// One change of one field, with a value that was checked.
@@ -57,8 +75,37 @@ impl Object {
             scopes: BTreeMap::new(),
             relations: BTreeMap::new(),
             updated_at: None,
+            base: i64::MIN,
             written: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn store(&self) -> Stored {
+        let rest = Rest {
+            updated_at: self.updated_at,
+            base: self.base,
+            written: std::borrow::Cow::Borrowed(&self.written),
+        };
+        let rest = serde_json::to_string(&rest).expect("numbers by names");
+        Stored {
+            shown: self.to_json().to_string().into(),
+            rest: rest.into(),
+        }
+    }
+
+    pub(crate) fn restore(object: &Ref, stored: &Stored) -> Object {
+        let members = serde_json::from_str(&stored.shown).expect("it was written by `store`");
+        let edit = Edit::read(object.clone(), &members).expect("it was written by `store`");
+        let rest: Rest<'_> = serde_json::from_str(&stored.rest).expect("it was written by `store`");
+        let mut it = Object::unknown(object.clone());
+        for field in edit.fields {
+            it.set(field);
+        }
+        it.relations = edit.relations;
+        it.updated_at = rest.updated_at;
+        it.base = rest.base;
+        it.written = rest.written.into_owned();
+        it
     }
 
     /// Its owner.
@@ -94,12 +141,40 @@ impl Object {
     /// Writes a field with the time of its cause. `false`, and nothing changed, when something newer
     /// wrote it.
     pub fn write(&mut self, field: Field, at: i64) -> bool {
-        let written = self.written.entry(field.key()).or_insert(at);
-        if at < *written {
+        let key = field.key();
+        let base = self.has(&field).then_some(self.base);
+        if self
+            .written
+            .get(&key)
+            .copied()
+            .or(base)
+            .is_some_and(|written| at < written)
+        {
             return false;
         }
-        *written = at;
+        if self.updated_at.is_none() {
+            self.base = at;
+        }
         self.touch(at);
+        self.set(field.clone());
+        if at == self.base && self.has(&field) {
+            self.written.remove(&key);
+        } else {
+            self.written.insert(key, at);
+        }
+        true
+    }
+
+    /// Whether the field of this name is there.
+    fn has(&self, field: &Field) -> bool {
+        match field {
+            Field::Owner(_) => self.owner.is_some(),
+            Field::Attribute(name, _) => self.attributes.contains_key(name),
+            Field::Scope(kind, _) => self.scopes.contains_key(kind),
+        }
+    }
+
+    fn set(&mut self, field: Field) {
         match field {
             Field::Owner(owner) => self.owner = owner,
             Field::Attribute(name, Some(value)) => {
@@ -115,7 +190,6 @@ impl Object {
                 self.scopes.remove(&kind);
             }
         }
-        true
     }
 
     /// Adds a relation; `false` when it was there.
@@ -155,7 +229,9 @@ impl Object {
         let given: Vec<String> = edit.fields.iter().map(Field::key).collect();
         let attributes = self.attributes.keys();
         let scopes = self.scopes.keys();
-        std::iter::once(Field::Owner(None))
+        let owner = self.owner.is_some().then_some(Field::Owner(None));
+        owner
+            .into_iter()
             .chain(attributes.map(|name| Field::Attribute(name.clone(), None)))
             .chain(scopes.map(|kind| Field::Scope(kind.clone(), None)))
             .filter(|field| !given.contains(&field.key()))

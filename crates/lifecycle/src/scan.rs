@@ -14,13 +14,12 @@ use crate::moment;
 use crate::object::Object;
 use crate::path::Path;
 use crate::reference::Ref;
-use crate::state::{Effect, Feeder, Objects, Progress, Scans, State, StreamKey};
+use crate::state::{Effect, Feeder, Progress, Scans, State, StreamKey};
 use bus_core::envelope::Envelope;
 use bus_core::name::Home;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// An event that a monitor emits.
@@ -77,7 +76,7 @@ pub struct Same {
 impl Same {
     /// An index of these objects, which are all of the monitor's type. Without `SameFields` it looks
     /// at none. About 100 bytes for each object.
-    pub fn of<'o>(monitor: &Monitor, objects: impl Iterator<Item = &'o Arc<Object>>) -> Same {
+    pub fn of<'o>(monitor: &Monitor, objects: impl Iterator<Item = (&'o Ref, &'o str)>) -> Same {
         let mut same = Same::default();
         let clauses: Vec<(usize, &Vec<Path>)> = monitor
             .unless
@@ -91,17 +90,22 @@ impl Same {
         if clauses.is_empty() {
             return same;
         }
-        for object in objects {
-            let value = object.to_json();
+        for (object, text) in objects {
+            let value = parse(text);
             for (clause, paths) in &clauses {
                 if let Some(key) = key(paths, &value) {
                     let found = same.found.entry((*clause, hash(&key))).or_default();
-                    found.push(object.object.clone());
+                    found.push(object.clone());
                 }
             }
         }
         same
     }
+}
+
+/// The text of an object as a value.
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).expect("the state writes JSON")
 }
 
 /// The values at all paths, as text; `None` when one of them has none.
@@ -152,32 +156,30 @@ pub fn page(
         done: None,
     };
     let after = progress.after.clone();
-    let mut objects = state.list(&monitor.resource, after.as_ref());
-    let taken: Vec<&Arc<Object>> = objects.by_ref().take(limit).collect();
-    let complete = objects.next().is_none();
-    for object in taken {
-        progress.after = Some(object.object.clone());
-        let (selected, passed_over) = scan.selects(object);
+    let mut objects = state.shown(&monitor.resource, after.as_ref());
+    for (object, text) in objects.by_ref().take(limit) {
+        progress.after = Some(object.clone());
+        let (selected, passed_over) = scan.selects(object, text);
         progress.passed_over += passed_over;
         if !selected {
             continue;
         }
         progress.selected += 1;
-        if scan.too_soon(&object.object) {
+        if scan.too_soon(object) {
             progress.left_out += 1;
             continue;
         }
         progress.emitted += 1;
-        page.emissions.push(scan.emission(object));
+        page.emissions.push(scan.emission(object, text));
         if monitor.every.is_some() {
             page.effects.push(Effect::Emitted {
                 monitor: monitor.name.clone(),
-                object: object.object.clone(),
+                object: object.clone(),
                 tick,
             });
         }
     }
-    let scans = if complete {
+    let scans = if objects.next().is_none() {
         let closed = scan.ended_streams();
         page.effects
             .extend(closed.iter().cloned().map(Effect::RemoveStream));
@@ -204,6 +206,19 @@ pub fn page(
     Some(page)
 }
 
+/// What of an object says its scopes.
+#[derive(serde::Deserialize)]
+struct Scopes {
+    scopes: BTreeMap<String, Vec<String>>,
+}
+
+/// The objects that an object is related to by one name.
+fn related(object: &Value, relation: &str) -> Vec<Ref> {
+    let list = object["relations"].get(relation).and_then(Value::as_array);
+    let names = list.into_iter().flatten().filter_map(Value::as_str);
+    names.filter_map(Ref::parse).collect()
+}
+
 struct Scan<'a> {
     monitor: &'a Monitor,
     entry: &'a Entry,
@@ -214,36 +229,34 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Whether an object is selected, and how many values of parameters were no duration.
-    fn selects(&self, object: &Object) -> (bool, u64) {
-        let (parameters, passed_over) = self.parameters(object);
-        let value = object.to_json();
-        let subject = json!({"subject": value});
-        let context = Context {
-            now: self.tick,
+    /// Whether an object is selected, and how many values of parameters were no duration. Most objects
+    /// fail the condition, so only that is asked of all: on the text, without a tree.
+    fn selects(&self, object: &Ref, text: &str) -> (bool, u64) {
+        let (parameters, passed_over) = self.parameters(text);
+        let mut context = Context {
             parameters: &parameters,
-            subject: &subject,
+            ..Context::at(self.tick)
         };
-        let text = value.to_string();
-        let met = self.monitor.condition.holds(text.as_bytes(), &context);
+        if !self.monitor.condition.holds(text.as_bytes(), &context) {
+            return (false, passed_over);
+        }
+        if self.monitor.unless.is_empty() {
+            return (true, passed_over);
+        }
+        let subject = json!({"subject": parse(text)});
+        context.subject = &subject;
         let mut clauses = self.monitor.unless.iter().enumerate();
-        let replaced = met
-            && clauses.any(|(clause, unless)| {
-                let others: Vec<Ref> = match &unless.others {
-                    Others::Relation(relation) => object.related(relation).to_vec(),
-                    Others::SameFields(paths) => self.equals(clause, paths, &value),
-                };
-                others
-                    .iter()
-                    .filter(|other| **other != object.object)
-                    .any(|other| {
-                        self.state.get(other).is_some_and(|other| {
-                            let other = other.to_json().to_string();
-                            unless.condition.holds(other.as_bytes(), &context)
-                        })
-                    })
-            });
-        (met && !replaced, passed_over)
+        let replaced = clauses.any(|(clause, unless)| {
+            let others: Vec<Ref> = match &unless.others {
+                Others::Relation(relation) => related(&subject["subject"], relation),
+                Others::SameFields(paths) => self.equals(clause, paths, &subject["subject"]),
+            };
+            others.iter().filter(|other| *other != object).any(|other| {
+                let other = self.state.text(other);
+                other.is_some_and(|other| unless.condition.holds(other.as_bytes(), &context))
+            })
+        });
+        (!replaced, passed_over)
     }
 
     /// The objects of equal fields, those of an equal hash looked at again.
@@ -253,25 +266,29 @@ impl Scan<'_> {
         };
         let found = self.same.found.get(&(clause, hash(&wanted)));
         let equal = |other: &&Ref| {
-            let other = self.state.get(other).map(|other| other.to_json());
+            let other = self.state.text(other).map(parse);
             other.and_then(|other| key(paths, &other)).as_ref() == Some(&wanted)
         };
         found.into_iter().flatten().filter(equal).cloned().collect()
     }
 
     /// The parameters for one object, in milliseconds.
-    fn parameters(&self, object: &Object) -> (BTreeMap<String, i64>, u64) {
+    fn parameters(&self, text: &str) -> (BTreeMap<String, i64>, u64) {
         let mut passed_over = 0;
+        if self.monitor.parameters.is_empty() {
+            return (BTreeMap::new(), passed_over);
+        }
+        let object: Scopes = serde_json::from_str(text).expect("the state writes JSON");
         let each = self.monitor.parameters.iter().map(|parameter| {
             let mut value = None;
             for (kind, path) in &parameter.from {
-                let mut ids = object.scope_ids(kind).to_vec();
+                let mut ids = object.scopes.get(kind).cloned().unwrap_or_default();
                 ids.sort_unstable();
                 let scopes = ids
                     .iter()
-                    .filter_map(|id| self.state.get(&Ref::new(kind, id)?));
+                    .filter_map(|id| self.state.text(&Ref::new(kind, id)?));
                 for scope in scopes {
-                    let scope = scope.to_json();
+                    let scope = parse(scope);
                     let Some(found) = path.first(&scope).filter(|it| !it.is_null()) else {
                         continue;
                     };
@@ -297,24 +314,29 @@ impl Scan<'_> {
         }
     }
 
-    fn emission(&self, object: &Object) -> Emission {
+    fn emission(&self, object: &Ref, text: &str) -> Emission {
         let time = moment::format(self.tick);
-        let name = format!("{}|{}|{time}", self.monitor.name, object.object);
+        let name = format!("{}|{object}|{time}", self.monitor.name);
         let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
         let mut scopes: Vec<String> = Vec::new();
         let mut scope_objects = serde_json::Map::new();
-        for (kind, ids) in object.scopes() {
+        let by_type: Scopes = serde_json::from_str(text).expect("the state writes JSON");
+        for (kind, ids) in by_type.scopes {
             scopes.extend(ids.iter().map(|id| format!("{kind}/{id}")));
-            let known = ids.iter().filter_map(|id| Ref::new(kind, id)).map(|scope| {
-                let known = self.state.get(&scope);
-                known.map_or_else(|| Object::unknown(scope).to_json(), |it| it.to_json())
-            });
-            scope_objects.insert(kind.clone(), known.collect());
+            let known = ids
+                .iter()
+                .filter_map(|id| Ref::new(&kind, id))
+                .map(|scope| {
+                    let known = self.state.text(&scope).map(parse);
+                    known.unwrap_or_else(|| Object::unknown(scope).to_json())
+                });
+            let known = known.collect();
+            scope_objects.insert(kind, known);
         }
         scopes.sort_unstable();
-        let from = json!({"object": object.to_json(), "scopeObjects": scope_objects});
+        let from = json!({"object": parse(text), "scopeObjects": scope_objects});
         let detail = self.monitor.detail.fill(&from, self.tick).to_string();
-        let resources: Vec<&str> = std::iter::once(object.object.as_str())
+        let resources: Vec<&str> = std::iter::once(object.as_str())
             .chain(scopes.iter().map(String::as_str))
             .collect();
         let pair = self.monitor.emits(self.entry);
@@ -330,7 +352,7 @@ impl Scan<'_> {
         };
         let json = String::from_utf8(envelope.to_json()).expect("made of texts");
         Emission {
-            object: object.object.clone(),
+            object: object.clone(),
             id,
             bus: self.monitor.bus.clone(),
             json,
@@ -346,8 +368,8 @@ impl Scan<'_> {
             .streams()
             .filter(|(key, stream)| stream.feeder == feeder && key.event == self.entry.name);
         let ended = fed.filter(|(key, _)| {
-            let object = self.state.get(&key.object);
-            !object.is_some_and(|object| self.selects(&object).0)
+            let text = self.state.text(&key.object);
+            !text.is_some_and(|text| self.selects(&key.object, text).0)
         });
         ended.map(|(key, _)| key.clone()).collect()
     }

@@ -7,8 +7,8 @@
 //! Source: certificate-lifecycle.md 5.2, 5.4, 9.3 to 9.5, 10.2, "what must survive a restart".
 
 use crate::documents::{Documents, Pairs, Profile};
-use crate::object::{Edit, Object};
-use crate::reference::Ref;
+use crate::object::{Edit, Object, Stored};
+use crate::reference::{Ref, is_type};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -150,7 +150,7 @@ struct Held {
 /// The state of all decisions.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    objects: BTreeMap<Ref, Arc<Object>>,
+    objects: BTreeMap<Ref, Stored>,
     streams: BTreeMap<StreamKey, Stream>,
     profiles: BTreeMap<String, Versions>,
     /// By event type and event id: when it may fire again.
@@ -163,17 +163,18 @@ pub struct State {
 
 impl Objects for State {
     fn get(&self, object: &Ref) -> Option<Arc<Object>> {
-        self.objects.get(object).cloned()
+        let stored = self.objects.get(object)?;
+        Some(Arc::new(Object::restore(object, stored)))
     }
 }
 
 impl State {
-    /// The objects of a type by ascending id, behind `after`.
-    pub fn list<'s>(
+    /// The objects of a type by ascending id, behind `after`, each with its text as 5.2 shows it.
+    pub fn shown<'s>(
         &'s self,
         kind: &str,
         after: Option<&Ref>,
-    ) -> impl Iterator<Item = &'s Arc<Object>> {
+    ) -> impl Iterator<Item = (&'s Ref, &'s str)> + use<'s> {
         // All that begins with `type/` lies before `type0`, as 0 follows the slash.
         let end = format!("{kind}0");
         let first = format!("{kind}/");
@@ -184,7 +185,13 @@ impl State {
         let range = self
             .objects
             .range::<str, _>((start, Bound::Excluded(end.as_str())));
-        range.map(|(_, object)| object)
+        range.map(|(object, stored)| (object, &*stored.shown))
+    }
+
+    /// One object's text as 5.2 shows it.
+    #[must_use]
+    pub fn text(&self, object: &Ref) -> Option<&str> {
+        self.objects.get(object).map(|stored| &*stored.shown)
     }
 
     /// One stream.
@@ -305,7 +312,7 @@ impl State {
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
             Effect::PutObject(object) => {
-                self.objects.insert(object.object.clone(), object.clone());
+                self.objects.insert(object.object.clone(), object.store());
             }
             Effect::DeleteObject(object) => {
                 self.objects.remove(object);
@@ -462,8 +469,8 @@ impl State {
         let scans = scans.map(|(monitor, scans)| Effect::Scans(monitor.clone(), scans.clone()));
         let objects = self
             .objects
-            .values()
-            .map(|it| Effect::PutObject(it.clone()));
+            .iter()
+            .map(|(object, stored)| Effect::PutObject(Arc::new(Object::restore(object, stored))));
         first
             .into_iter()
             .chain(fired)
@@ -566,8 +573,12 @@ impl<'s> Draft<'s> {
         }
     }
 
-    /// Relates two objects, at both ends where the catalogue names an inverse. `false` when they were.
+    /// Relates two objects, at both ends where the catalogue names an inverse. `false`, and nothing
+    /// changed, when they were, or when a relation cannot be called so (4.1).
     pub fn relate(&mut self, from: &Ref, relation: &str, to: &Ref, pairs: &Pairs, at: i64) -> bool {
+        if !is_type(relation) {
+            return false;
+        }
         let known = self.object(from).related(relation).contains(to);
         if !known {
             self.change(from, |object| object.relate(relation, to.clone(), at));

@@ -47,7 +47,7 @@ fn scan(
     limit: usize,
 ) -> (Vec<String>, Progress, usize) {
     let monitor = documents.monitor("m").unwrap();
-    let same = Same::of(monitor, state.list("lease", None));
+    let same = Same::of(monitor, state.shown("lease", None));
     let (mut emitted, mut pages) = (Vec::new(), 0);
     loop {
         let tick = hour * 3_600_000;

@@ -185,7 +185,7 @@ impl Bus {
     fn scan(&mut self, monitor: &str, tick: i64, seen: &mut Seen) {
         self.now = self.now.max(tick);
         let document = self.documents.monitor(monitor).unwrap().clone();
-        let same = Same::of(&document, self.state.list(&document.resource, None));
+        let same = Same::of(&document, self.state.shown(&document.resource, None));
         let home = Home {
             account: "111122223333".into(),
             ..Home::default()
@@ -469,7 +469,7 @@ fn every_scenario_passes() {
 }
 
 fn seen_some(state: &State) -> bool {
-    state.list("certificate", None).count() > 10
+    state.shown("certificate", None).count() > 10
 }
 
 #[test]
