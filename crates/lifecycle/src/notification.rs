@@ -11,7 +11,7 @@ use crate::event::{Event, Raised};
 use crate::history::{Record, RecordKind};
 use crate::reference::Ref;
 use crate::selector;
-use crate::state::{Draft, Effect, Feeder, Objects, State, Stream, StreamKey};
+use crate::state::{Draft, Effect, Feeder, State, Stream, StreamKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

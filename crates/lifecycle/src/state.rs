@@ -14,12 +14,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Objects that can be looked up: the inventory, or a draft over it.
-pub trait Objects {
-    /// The object as it is now; `None` when it is unknown.
-    fn get(&self, object: &Ref) -> Option<Arc<Object>>;
-}
-
 /// What a throttle counts by: one object, event type and profile.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamKey {
@@ -161,14 +155,14 @@ pub struct State {
     scans: BTreeMap<String, Scans>,
 }
 
-impl Objects for State {
-    fn get(&self, object: &Ref) -> Option<Arc<Object>> {
+impl State {
+    /// The object as it is now; `None` when it is unknown.
+    #[must_use]
+    pub fn get(&self, object: &Ref) -> Option<Arc<Object>> {
         let stored = self.objects.get(object)?;
         Some(Arc::new(Object::restore(object, stored)))
     }
-}
 
-impl State {
     /// The objects of a type by ascending id, behind `after`, each with its text as 5.2 shows it.
     pub fn shown<'s>(
         &'s self,
@@ -493,15 +487,6 @@ pub struct Draft<'s> {
     changed_streams: BTreeSet<StreamKey>,
 }
 
-impl Objects for Draft<'_> {
-    fn get(&self, object: &Ref) -> Option<Arc<Object>> {
-        match self.objects.get(object) {
-            Some(changed) => changed.clone(),
-            None => self.state.get(object),
-        }
-    }
-}
-
 impl<'s> Draft<'s> {
     /// A draft without changes.
     #[must_use]
@@ -512,6 +497,15 @@ impl<'s> Draft<'s> {
             streams: BTreeMap::new(),
             changed: BTreeSet::new(),
             changed_streams: BTreeSet::new(),
+        }
+    }
+
+    /// The object as it is now; `None` when it is unknown.
+    #[must_use]
+    pub fn get(&self, object: &Ref) -> Option<Arc<Object>> {
+        match self.objects.get(object) {
+            Some(changed) => changed.clone(),
+            None => self.state.get(object),
         }
     }
 

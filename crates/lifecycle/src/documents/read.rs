@@ -476,26 +476,11 @@ impl Reader<'_> {
     }
 }
 
-/// The known name that was probably meant: the same but for case and joining marks, or one edit away.
+/// The known name that was probably meant: the same but for case, joining marks and a plural.
 fn near<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
-    let name = plain(name);
-    let close = |other: &str| {
-        let other = plain(other);
-        let (short, long) = if name.len() < other.len() {
-            (&name, &other)
-        } else {
-            (&other, &name)
-        };
-        let same = short
-            .bytes()
-            .zip(long.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
-        let tail = &short.as_bytes()[same..];
-        long.len() - short.len() <= 1
-            && (long.as_bytes().ends_with(tail)
-                || short.as_bytes().get(same + 1..) == long.as_bytes().get(same + 1..))
+    let plain = |text: &str| {
+        let text = text.to_lowercase().replace(['-', '_', ' '], "");
+        text.trim_end_matches('s').to_owned()
     };
-    known.iter().copied().find(|other| close(other))
+    known.iter().copied().find(|it| plain(it) == plain(name))
 }

@@ -527,6 +527,34 @@ fn every_fault_is_reported() {
 }
 
 #[test]
+fn a_fault_shows_its_bytes_and_what_to_try() {
+    let text = profile(json!({"repetition": 5, "Frequency": "P1M"})).to_string();
+    let found = faults("notification-profile", &text);
+    let shown = |n: usize| {
+        (
+            &text[found[n].span.clone().unwrap()],
+            found[n].help.as_deref().unwrap(),
+        )
+    };
+    assert_eq!(shown(0), ("5", "did you mean `Repetitions`?"));
+    assert_eq!(shown(1).0, "\"P1M\"");
+    assert!(shown(1).1.contains("P30D"));
+    let text = trigger(json!({"EventPattern": {"detail": {"a": [{"prefixx": "x"}]}}})).to_string();
+    let found = faults("rule", &text);
+    assert_eq!(&text[found[0].span.clone().unwrap()], "\"prefixx\"");
+    assert_eq!(found[0].help.as_deref(), Some("did you mean `prefix`?"));
+    assert_eq!(
+        found[0].message,
+        "Unrecognized match type prefixx (at `detail.a`)"
+    );
+    let found = faults("rule", "{\"Name\": ");
+    assert_eq!(
+        (found[0].code, found[0].at.as_str()),
+        (Code::MemberType, "")
+    );
+}
+
+#[test]
 fn what_is_in_use_stays() {
     let documents = Documents::new(Operator::read().set()).unwrap();
     let fault = documents

@@ -9,7 +9,7 @@ use lifecycle::moment;
 use lifecycle::notification::take_back;
 use lifecycle::object::Edit;
 use lifecycle::reference::Ref;
-use lifecycle::state::{Draft, Effect, Feeder, Objects, State};
+use lifecycle::state::{Draft, Effect, Feeder, State};
 use serde_json::{Value, json};
 
 struct Bus {

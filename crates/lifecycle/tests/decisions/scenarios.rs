@@ -13,7 +13,7 @@ use lifecycle::notification::take_back;
 use lifecycle::object::Edit;
 use lifecycle::reference::Ref;
 use lifecycle::scan::{self, Same};
-use lifecycle::state::{Draft, Effect, Objects, State};
+use lifecycle::state::{Draft, Effect, State};
 use rule_engine::oracle;
 use rule_engine::pattern::{Options, Pattern};
 use serde_json::{Map, Value, json};
