@@ -88,7 +88,7 @@ pub trait Extension {
 }
 
 /// The language as it is.
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl Extension for Nothing {
     fn read(&mut self, _: &str, _: &Node<'_>, _: bool) -> Option<Result<u32, String>> {
