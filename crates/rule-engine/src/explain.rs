@@ -185,7 +185,7 @@ struct Judged<'p, 'e> {
 
 impl<'p, 'e> Judged<'p, 'e> {
     fn of(pattern: &'p Pattern, event: &'e [u8]) -> Result<Self, JsonError> {
-        let verdicts = oracle::verdicts(pattern, event)?;
+        let verdicts = oracle::verdicts(pattern, event, &|_, _| false)?;
         let walk = Walk::of(event, pattern)?;
         let alternatives = pattern.alternatives().iter().zip(&verdicts);
         let mut steps = 0;
@@ -463,7 +463,7 @@ fn kind_wanted(matcher: &Matcher) -> Option<&'static str> {
         // It excludes values of its own type alone, so what it refuses is of that type.
         Matcher::AnythingBut(_) => "a string",
         Matcher::AnythingButNumbers(_) => "a number",
-        Matcher::Exists | Matcher::Absent => return None,
+        Matcher::Exists | Matcher::Absent | Matcher::Added { .. } => return None,
     })
 }
 
@@ -473,5 +473,6 @@ fn kind(value: &Value<'_>) -> &'static str {
         Value::Number(..) => "a number",
         Value::True | Value::False => "true or false",
         Value::Null => "null",
+        Value::Length(_) => "an array",
     }
 }

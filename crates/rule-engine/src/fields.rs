@@ -140,6 +140,7 @@ struct Open {
     prefix: Prefix,
     place: u32,
     kind: Kind,
+    elements: u64,
 }
 
 /// A container's kind; of an array its number.
@@ -153,7 +154,8 @@ impl<'e> Fields<'e> {
     /// Walks an event and keeps what `paths` ask for.
     ///
     /// Bounds: linear in the event times the logarithm of the paths; any depth, on the heap. A
-    /// name that occurs twice counts twice. An empty array or object gives no field.
+    /// name that occurs twice counts twice. An empty array or object gives no field, but each
+    /// array its length, which only added filters see.
     ///
     /// # Errors
     /// What is not JSON. That it is an object is for `json::validate` to say.
@@ -188,6 +190,13 @@ impl<'e> Fields<'e> {
                     let closed = open.pop().expect("the scanner pairs its brackets");
                     let inside = open.last().map(|inside| inside.kind);
                     fields.tree.close(closed.place, closed.kind, inside);
+                    if let Kind::Array(array) = closed.kind
+                        && let Some(path) = paths.at(&closed.prefix)
+                    {
+                        let place = fields.tree.arrays[array as usize].place;
+                        let value = Value::Length(closed.elements);
+                        fields.fields.push(Field { path, place, value });
+                    }
                     continue;
                 }
                 TokenKind::ObjectStart | TokenKind::ArrayStart => None,
@@ -197,6 +206,9 @@ impl<'e> Fields<'e> {
                 TokenKind::False => Some(TokenValue::Is(Value::False)),
                 TokenKind::Null => Some(TokenValue::Is(Value::Null)),
             };
+            if let Some(inside) = open.last_mut() {
+                inside.elements += 1;
+            }
             let prefix = match (named.take(), open.last()) {
                 (Some(prefix), _) => prefix,
                 (None, Some(array)) => array.prefix.clone(),
@@ -217,6 +229,7 @@ impl<'e> Fields<'e> {
                         prefix,
                         place,
                         kind,
+                        elements: 0,
                     });
                 }
                 Some(value) => {
@@ -336,7 +349,8 @@ mod tests {
         let mut found = Vec::new();
         for path in wanted {
             let number = paths.sorted[paths.find(path).unwrap()].1;
-            for field in fields.at(number) {
+            let scalars = fields.at(number).iter();
+            for field in scalars.filter(|it| !matches!(it.value, Value::Length(_))) {
                 found.push((*path, format!("{:?}", field.value), field.place));
             }
         }

@@ -20,7 +20,7 @@ use crate::matcher::{Matcher, Range, TextMatcher, Value};
 use crate::number::comparable;
 use crate::pattern::operators;
 use crate::pattern::{
-    COMPLEXITY_MAX, DEPTH_MAX, Diagnostic, Options, Pattern, PatternError, Reason,
+    COMPLEXITY_MAX, DEPTH_MAX, Diagnostic, Nothing, Options, Pattern, PatternError, Reason,
 };
 use crate::wildcard::{Wildcard, complexity};
 
@@ -196,7 +196,7 @@ impl<'n, 't> Walk<'n, 't> {
         let items = items(&member.value);
         let mut matchers = Vec::new();
         for item in items {
-            operators::item(&mut matchers, item, &path).expect("it was read before");
+            operators::item(&mut matchers, item, &path, &mut Nothing).expect("it was read before");
         }
         assert_eq!(matchers.len(), items.len());
         if alternatives.is_empty() {

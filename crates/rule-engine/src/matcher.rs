@@ -21,6 +21,8 @@ pub(crate) enum Value<'e> {
     True,
     False,
     Null,
+    /// Elements of an array. Only where added filters are asked.
+    Length(u64),
 }
 
 impl<'e> Value<'e> {
@@ -43,6 +45,11 @@ pub(crate) enum Matcher {
     /// A present value that is none of these; values of other types hold.
     AnythingButNumbers(Box<[f64]>),
     AnythingBut(Box<[TextMatcher]>),
+    /// A filter that the caller reads and answers; by itself it is never met.
+    Added {
+        filter: u32,
+        negated: bool,
+    },
 }
 
 /// What can be asked of a string.
@@ -118,7 +125,8 @@ impl Matcher {
                 | Matcher::True
                 | Matcher::False
                 | Matcher::Null
-                | Matcher::Numeric(_),
+                | Matcher::Numeric(_)
+                | Matcher::Added { .. },
                 _,
             ) => false,
         }

@@ -5,7 +5,7 @@
 
 use crate::fields::{Fields, Paths};
 use crate::json::{self, JsonError, Limits};
-use crate::pattern::Pattern;
+use crate::pattern::{Ask, Pattern};
 use crate::seats;
 
 /// True when `event` matches `pattern`.
@@ -17,11 +17,23 @@ use crate::seats;
 /// # Errors
 /// An event that is not one JSON object, or too deep.
 pub fn matches(pattern: &Pattern, event: &[u8]) -> Result<bool, JsonError> {
-    Ok(verdicts(pattern, event)?.contains(&true))
+    Ok(verdicts(pattern, event, &|_, _| false)?.contains(&true))
+}
+
+/// As [`matches`], for a pattern with filters of the caller's own: `ask` answers for them.
+///
+/// # Errors
+/// As [`matches`].
+pub fn matches_asking(pattern: &Pattern, event: &[u8], ask: &Ask<'_>) -> Result<bool, JsonError> {
+    Ok(verdicts(pattern, event, ask)?.contains(&true))
 }
 
 /// Which of the alternatives of `pattern` match, in their order.
-pub(crate) fn verdicts(pattern: &Pattern, event: &[u8]) -> Result<Vec<bool>, JsonError> {
+pub(crate) fn verdicts(
+    pattern: &Pattern,
+    event: &[u8],
+    ask: &Ask<'_>,
+) -> Result<Vec<bool>, JsonError> {
     let limits = Limits {
         names_max: usize::MAX,
         ..Limits::default()
@@ -41,7 +53,11 @@ pub(crate) fn verdicts(pattern: &Pattern, event: &[u8]) -> Result<Vec<bool>, Jso
         .alternatives()
         .iter()
         .zip(&numbers)
-        .map(|(alternative, numbers)| seats::matches(alternative, numbers, &fields))
+        .map(|(alternative, numbers)| {
+            seats::matches(alternative, numbers, &fields, &|leaf, value| {
+                leaf.holds_asking(value, ask)
+            })
+        })
         .collect())
 }
 

@@ -71,6 +71,46 @@ impl Default for Options {
     }
 }
 
+/// Filters that a caller adds to the language: it reads them, and is asked about values later.
+///
+/// Ordinary patterns are read without one, so there these filters are unknown operators.
+pub trait Extension {
+    /// Reads `{name: operand}`, which stands behind `anything-but` when `negated`, and gives it a
+    /// number to be asked by. `None` when it knows no such filter.
+    ///
+    /// # Errors
+    /// What is wrong with the operand, in words that go behind `Event pattern is not valid. Reason: `.
+    fn read(
+        &mut self,
+        name: &str,
+        operand: &Node<'_>,
+        negated: bool,
+    ) -> Option<Result<u32, String>>;
+}
+
+/// The language as it is.
+pub(crate) struct Nothing;
+
+impl Extension for Nothing {
+    fn read(&mut self, _: &str, _: &Node<'_>, _: bool) -> Option<Result<u32, String>> {
+        None
+    }
+}
+
+/// What an added filter is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'v> {
+    /// A string.
+    Text(&'v str),
+    /// An array of so many elements.
+    Length(u64),
+    /// A number, `true`, `false` or `null`.
+    Other,
+}
+
+/// Says whether the added filter of this number holds.
+pub type Ask<'a> = dyn Fn(u32, Found<'_>) -> bool + 'a;
+
 /// A pattern that was checked. A clone shares all of it.
 #[derive(Debug, Clone)]
 pub struct Pattern {
@@ -96,6 +136,21 @@ pub(crate) struct Leaf {
 impl Leaf {
     pub(crate) fn holds(&self, value: &Value<'_>) -> bool {
         self.matchers.iter().any(|matcher| matcher.holds(value))
+    }
+
+    /// As [`Leaf::holds`], with added filters. A length is seen by them alone.
+    pub(crate) fn holds_asking(&self, value: &Value<'_>, ask: &Ask<'_>) -> bool {
+        let found = match value {
+            Value::String(text) => Found::Text(text),
+            Value::Length(length) => Found::Length(*length),
+            _ => Found::Other,
+        };
+        let length = matches!(value, Value::Length(_));
+        self.matchers.iter().any(|matcher| match matcher {
+            Matcher::Added { filter, negated } if length => !negated && ask(*filter, found),
+            Matcher::Added { filter, negated } => ask(*filter, found) != *negated,
+            plain => !length && plain.holds(value),
+        })
     }
 }
 
@@ -126,6 +181,28 @@ impl Pattern {
     /// # Errors
     /// As [`Pattern::parse`].
     pub fn parse_with(text: &str, options: &Options) -> Result<Pattern, PatternError> {
+        Pattern::read(text, options, &mut Nothing)
+    }
+
+    /// Reads a pattern that may hold filters of the caller's own. Only
+    /// [`oracle::matches_asking`](crate::oracle::matches_asking) knows them; a rule set takes them
+    /// as never met.
+    ///
+    /// # Errors
+    /// As [`Pattern::parse`].
+    pub fn parse_extended(
+        text: &str,
+        options: &Options,
+        extension: &mut dyn Extension,
+    ) -> Result<Pattern, PatternError> {
+        Pattern::read(text, options, extension)
+    }
+
+    fn read(
+        text: &str,
+        options: &Options,
+        extension: &mut dyn Extension,
+    ) -> Result<Pattern, PatternError> {
         let root = json::parse(text, DEPTH_MAX).map_err(|error| not_json(text, error))?;
         let NodeKind::Object(members) = &root.kind else {
             return Err(fault(Reason::NotAnObject, &root, ""));
@@ -133,6 +210,7 @@ impl Pattern {
         let mut reader = Reader {
             options: *options,
             too_complex: None,
+            extension,
         };
         let mut drafts = Vec::new();
         reader.object(&mut drafts, None, &root, members, false)?;
@@ -159,13 +237,14 @@ impl Pattern {
 /// An alternative in the making: the last leaf written to each path.
 type Draft = BTreeMap<Arc<str>, Arc<Leaf>>;
 
-struct Reader {
+struct Reader<'x> {
     options: Options,
+    extension: &'x mut dyn Extension,
     /// The first leaf whose wildcards are too complex: reported only when nothing else is wrong.
     too_complex: Option<PatternError>,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// Reads the members of one object. Recurses at most `DEPTH_MAX` deep, as deep as the tree.
     fn object(
         &mut self,
@@ -252,7 +331,7 @@ impl Reader {
     ) -> Result<Leaf, PatternError> {
         let mut matchers = Vec::new();
         for item in items {
-            operators::item(&mut matchers, item, path)?;
+            operators::item(&mut matchers, item, path, self.extension)?;
         }
         if matchers.is_empty() {
             return Err(fault(Reason::EmptyArray, node, path));

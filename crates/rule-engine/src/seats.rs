@@ -24,6 +24,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::fields::{Fields, ROOT, Tree};
+use crate::matcher::Value;
 use crate::pattern::{Alternative, Leaf};
 
 /// Choices tried in an event that names one path in several ways around several arrays. At the
@@ -32,8 +33,13 @@ use crate::pattern::{Alternative, Leaf};
 const CHOICES_MAX: u32 = 50_000;
 
 /// True when `alternative` matches the event whose fields are given; `paths` are the numbers of
-/// its leaves' paths.
-pub(crate) fn matches(alternative: &Alternative, paths: &[u32], fields: &Fields<'_>) -> bool {
+/// its leaves' paths; `holds` says whether a value satisfies a leaf.
+pub(crate) fn matches(
+    alternative: &Alternative,
+    paths: &[u32],
+    fields: &Fields<'_>,
+    holds: &dyn Fn(&Leaf, &Value<'_>) -> bool,
+) -> bool {
     assert_eq!(alternative.leaves.len(), paths.len());
     // Whether anything is there at all settles most rules, and costs least.
     for (leaf, path) in alternative.leaves.iter().zip(paths) {
@@ -43,8 +49,11 @@ pub(crate) fn matches(alternative: &Alternative, paths: &[u32], fields: &Fields<
     }
     let mut conditions = Vec::new();
     for (leaf, path) in alternative.leaves.iter().zip(paths) {
-        let Some(condition) = Condition::of(leaf, *path, fields) else {
-            continue;
+        let Some(condition) = Condition::of(leaf, *path, fields, holds) else {
+            if leaf.absent {
+                continue;
+            }
+            return false;
         };
         if condition.good.is_empty() && (!condition.absent || condition.all == [ROOT]) {
             return false;
@@ -79,24 +88,31 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// `None` when the event has no field at the path.
-    fn of(leaf: &Leaf, path: u32, fields: &Fields<'_>) -> Option<Condition> {
-        let here = fields.at(path);
-        if here.is_empty() {
-            return None;
-        }
+    /// `None` when the event has no field at the path. The length of an array is a field only to a
+    /// leaf that it satisfies: an empty array is none to the others.
+    fn of(
+        leaf: &Leaf,
+        path: u32,
+        fields: &Fields<'_>,
+        holds: &dyn Fn(&Leaf, &Value<'_>) -> bool,
+    ) -> Option<Condition> {
         let mut condition = Condition {
             absent: leaf.absent,
-            all: here.iter().map(|field| field.place).collect(),
+            all: Vec::new(),
             good: Vec::new(),
         };
-        condition.all.dedup();
-        for field in here {
-            if condition.good.last() != Some(&field.place) && leaf.holds(&field.value) {
+        for field in fields.at(path) {
+            let good = condition.good.last() == Some(&field.place) || holds(leaf, &field.value);
+            if (good || !matches!(field.value, Value::Length(_)))
+                && condition.all.last() != Some(&field.place)
+            {
+                condition.all.push(field.place);
+            }
+            if good && condition.good.last() != Some(&field.place) {
                 condition.good.push(field.place);
             }
         }
-        Some(condition)
+        (!condition.all.is_empty()).then_some(condition)
     }
 }
 

@@ -27,6 +27,8 @@ impl Display for Matcher {
             Matcher::True => f.write_str("true"),
             Matcher::False => f.write_str("false"),
             Matcher::Null => f.write_str("null"),
+            // Its words are with the caller.
+            Matcher::Added { filter, .. } => write!(f, "{{\"filter\":{filter}}}"),
             Matcher::Exists => f.write_str("{\"exists\":true}"),
             Matcher::Absent => f.write_str("{\"exists\":false}"),
             Matcher::Numeric(range) => write!(f, "{{\"numeric\":{range}}}"),
@@ -140,6 +142,7 @@ impl Display for Value<'_> {
             Value::True => f.write_str("true"),
             Value::False => f.write_str("false"),
             Value::Null => f.write_str("null"),
+            Value::Length(elements) => write!(f, "{elements} elements"),
         }
     }
 }

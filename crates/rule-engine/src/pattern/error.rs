@@ -48,6 +48,9 @@ pub enum Reason {
     UnknownOperator { operator: String },
     #[error("Only one key allowed in match expression")]
     SecondOperator,
+    /// A filter that the caller added; the words are its own.
+    #[error("{text}")]
+    Added { text: String },
     #[error("exact match pattern must be a string")]
     ExactlyNotString,
     #[error("prefix match pattern must be a string")]
@@ -193,6 +196,7 @@ impl PatternError {
             Reason::ArrayInLeaf => "list the values in one array, it matches any of them",
             Reason::NoOperator => "such as `{\"prefix\": \"aws.\"}`",
             Reason::UnknownOperator { operator } => return suggest(operator, &OPERATORS),
+            Reason::Added { .. } => "write it as the document of triggers says",
             Reason::SecondOperator => "write each operator as an object of its own in the array",
             Reason::ExactlyNotString | Reason::IgnoreCaseNotString => {
                 "write a string; numbers, `true`, `false` and `null` stand in the array themselves"
@@ -283,6 +287,7 @@ impl PatternError {
             Reason::NoOperator => "pattern::no_operator",
             Reason::UnknownOperator { .. } => "pattern::unknown_operator",
             Reason::SecondOperator => "pattern::second_operator",
+            Reason::Added { .. } => "pattern::added",
             Reason::ExactlyNotString => "pattern::exactly",
             Reason::PrefixNotString | Reason::PrefixEmpty | Reason::PrefixUnknown { .. } => {
                 "pattern::prefix"

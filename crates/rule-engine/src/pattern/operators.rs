@@ -4,7 +4,7 @@
 //! before a second member beside it is noticed (event-patterns.md 5.2).
 
 use super::error::{PatternError, Reason};
-use super::fault;
+use super::{Extension, fault};
 use crate::address::{self, Address, Block};
 use crate::fold::Folded;
 use crate::json::{Member, Node, NodeKind};
@@ -17,9 +17,10 @@ pub(crate) fn item(
     matchers: &mut Vec<Matcher>,
     node: &Node<'_>,
     path: &str,
+    extension: &mut dyn Extension,
 ) -> Result<(), PatternError> {
     matchers.push(match &node.kind {
-        NodeKind::Object(members) => operator(node, members, path)?,
+        NodeKind::Object(members) => operator(node, members, path, extension)?,
         NodeKind::Array(_) => return Err(fault(Reason::ArrayInLeaf, node, path)),
         NodeKind::String(text) => Matcher::Text(match Address::parse(text) {
             Some(address) => TextMatcher::Address(address),
@@ -66,7 +67,12 @@ fn first_member<'n, 't>(node: &'n Node<'t>) -> Option<&'n Member<'t>> {
     }
 }
 
-fn operator(node: &Node<'_>, members: &[Member<'_>], path: &str) -> Result<Matcher, PatternError> {
+fn operator(
+    node: &Node<'_>,
+    members: &[Member<'_>],
+    path: &str,
+    extension: &mut dyn Extension,
+) -> Result<Matcher, PatternError> {
     let Some(member) = members.first() else {
         return Err(fault(Reason::NoOperator, node, path));
     };
@@ -77,7 +83,7 @@ fn operator(node: &Node<'_>, members: &[Member<'_>], path: &str) -> Result<Match
         "prefix" => Matcher::Text(prefix(operand, path)?),
         "suffix" => Matcher::Text(suffix(operand, path)?),
         "numeric" => Matcher::Numeric(numeric(operand, path)?),
-        "anything-but" => anything_but(operand, path)?,
+        "anything-but" => anything_but(operand, path, extension)?,
         "exists" => match operand.kind {
             NodeKind::True => Matcher::Exists,
             NodeKind::False => Matcher::Absent,
@@ -95,11 +101,16 @@ fn operator(node: &Node<'_>, members: &[Member<'_>], path: &str) -> Result<Match
         unknown => {
             let operator = unknown.to_owned();
             let span = member.name_start..member.name_end;
-            return Err(PatternError::new(
-                Reason::UnknownOperator { operator },
-                span,
-                path,
-            ));
+            match added(extension, member, false, path)? {
+                Some(matcher) => matcher,
+                None => {
+                    return Err(PatternError::new(
+                        Reason::UnknownOperator { operator },
+                        span,
+                        path,
+                    ));
+                }
+            }
         }
     };
     let reason = match &*member.name {
@@ -108,6 +119,20 @@ fn operator(node: &Node<'_>, members: &[Member<'_>], path: &str) -> Result<Match
     };
     only(members, reason, path)?;
     Ok(matcher)
+}
+
+/// A filter of the caller's own; `None` when it has none of this name.
+fn added(
+    extension: &mut dyn Extension,
+    member: &Member<'_>,
+    negated: bool,
+    path: &str,
+) -> Result<Option<Matcher>, PatternError> {
+    let read = extension.read(&member.name, &member.value, negated);
+    match read.transpose() {
+        Ok(filter) => Ok(filter.map(|filter| Matcher::Added { filter, negated })),
+        Err(text) => Err(fault(Reason::Added { text }, &member.value, path)),
+    }
 }
 
 /// Refuses a second member, at its name.
@@ -293,7 +318,11 @@ fn token(node: Option<&Node<'_>>) -> String {
     }
 }
 
-fn anything_but(operand: &Node<'_>, path: &str) -> Result<Matcher, PatternError> {
+fn anything_but(
+    operand: &Node<'_>,
+    path: &str,
+    extension: &mut dyn Extension,
+) -> Result<Matcher, PatternError> {
     let NodeKind::Object(members) = &operand.kind else {
         return anything_but_values(operand, list(operand, path)?, path);
     };
@@ -306,6 +335,10 @@ fn anything_but(operand: &Node<'_>, path: &str) -> Result<Matcher, PatternError>
         "equals-ignore-case" => Reason::AnythingButIgnoreCase,
         "wildcard" => Reason::WildcardNotString,
         unknown => {
+            if let Some(matcher) = added(extension, member, true, path)? {
+                only(members, Reason::TooManyElements, path)?;
+                return Ok(matcher);
+            }
             let operator = unknown.to_owned();
             let span = member.name_start..member.name_end;
             return Err(PatternError::new(

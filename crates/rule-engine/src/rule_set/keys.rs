@@ -405,7 +405,8 @@ pub(super) fn specs<'l>(matcher: &'l Matcher, out: &mut Vec<Spec<'l>>) {
             Some(double) => out.push(number(double)),
             None => out.extend(range_spec(range)),
         },
-        Matcher::Absent => {}
+        // What a caller answers for, a set cannot: it holds for no value.
+        Matcher::Absent | Matcher::Added { .. } => {}
         Matcher::Exists | Matcher::AnythingButNumbers(_) | Matcher::AnythingBut(_) => {
             out.push(Spec::new(Kind::Present, b"".as_slice()));
         }

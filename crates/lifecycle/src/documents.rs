@@ -1,0 +1,26 @@
+//! What operators write: catalogue entries, triggers, monitors, notification profiles, destinations.
+//!
+//! Each kind is read by itself ([`Entry::read`] and its fellows), with every fault, its place and its
+//! code; what one document says of another is checked over the whole set ([`Documents::new`]), which
+//! also makes it ready to be asked: event types by pair, triggers by event type and scope.
+//! Source: certificate-lifecycle.md 5.1, 6.1, 6.5, 9.1, 10.1.
+
+mod catalogue;
+mod fault;
+mod monitor;
+mod profile;
+mod read;
+mod schema;
+mod set;
+mod trigger;
+
+pub use catalogue::{
+    DefaultRecipient, Entry, IgnoreReach, Input, Pair, Relate, Resolution, Settable, Source, Step,
+};
+pub use fault::{Code, Fault};
+pub use monitor::{Monitor, Others, Parameter, Unless};
+pub use profile::{Channel, Destination, Profile, RECIPIENT_TYPES, Recipients};
+pub use read::span_of;
+pub use schema::Schema;
+pub use set::{Documents, Kind, Pairs, Set, SetFault};
+pub use trigger::{Action, Origin, Trigger, field_of};

@@ -1,0 +1,382 @@
+//! Catalogue entries: which events there are, what they are about, which scopes they belong to.
+//!
+//! Source: certificate-lifecycle.md 5.1, 5.3.
+
+use super::fault::{Code, Fault};
+use super::read::{Members, Place, Reader, document};
+use super::schema::Schema;
+use crate::condition::{Condition, Dialect};
+use crate::path::Path;
+use crate::selector::Selector;
+use rule_engine::pattern::Options;
+use serde_json::Value;
+
+/// A source and a detail type, both exact.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    /// `source` of the envelope.
+    pub source: String,
+    /// `detail-type` of the envelope.
+    pub detail_type: String,
+}
+
+/// A type and where its ids come from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Name of the type.
+    pub kind: String,
+    /// Tried in order.
+    pub id: Vec<Selector>,
+}
+
+/// Which levels of scopes apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// The first with triggers, alone.
+    Override,
+    /// All.
+    Additive,
+}
+
+/// What a matching ignore trigger silences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IgnoreReach {
+    /// Its scope.
+    Scope,
+    /// The whole event.
+    Event,
+}
+
+/// Who is told when a profile leaves it to the event type.
+#[derive(Debug, Clone)]
+pub enum DefaultRecipient {
+    /// The object's owner.
+    Owner,
+    /// The object itself.
+    Object,
+    /// Objects of a type that is known.
+    Of(Source),
+    /// Objects of a type that the event names.
+    TypeFrom {
+        /// Where the type comes from.
+        kind: Vec<Selector>,
+        /// Where the ids come from; owner and object need none.
+        id: Vec<Selector>,
+    },
+}
+
+/// What an attribute is set to.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// What the event has at a path.
+    Path(Path),
+    /// Always this.
+    Const(Value),
+}
+
+/// A relation that a step writes.
+#[derive(Debug, Clone)]
+pub struct Relate {
+    /// Its name, seen from the subject.
+    pub relation: String,
+    /// Its name, seen from the other end.
+    pub inverse: String,
+    /// The other ends.
+    pub target: Source,
+}
+
+/// A step that keeps the inventory.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// For which events.
+    pub when: Condition,
+    /// Attributes by name.
+    pub set: Vec<(String, Input)>,
+    /// Memberships by type.
+    pub scopes: Vec<Source>,
+    /// Relations.
+    pub relate: Vec<Relate>,
+    /// Removes the object, last of all.
+    pub delete: bool,
+}
+
+/// What a field that *set-field* names is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settable(String);
+
+impl Settable {
+    /// True when `field` is the one, or begins as it does up to its `*`.
+    #[must_use]
+    pub fn covers(&self, field: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(head) => field.starts_with(head),
+            None => field == self.0,
+        }
+    }
+}
+
+/// An event type.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// One of a kind.
+    pub name: String,
+    /// The envelopes it covers, at least one pair.
+    pub matches: Vec<Pair>,
+    /// What its events are about.
+    pub resource: Source,
+    /// Scope types, most specific first; the platform is not among them.
+    pub scopes: Vec<Source>,
+    /// Which levels apply.
+    pub resolution: Resolution,
+    /// What an ignore trigger silences.
+    pub ignore_reach: IgnoreReach,
+    /// Ignored subjects stay out of the inventory.
+    pub admission: bool,
+    /// Throttles apply; monitors may emit it.
+    pub monitoring: bool,
+    /// A stream fed from outside is forgotten when silent for longer, in milliseconds.
+    pub idle_reset: Option<i64>,
+    /// Fields that *set-field* may write.
+    pub settable: Vec<Settable>,
+    /// Who is told by default, in order.
+    pub default_recipients: Vec<DefaultRecipient>,
+    /// How it keeps the inventory, in order.
+    pub steps: Vec<Step>,
+    /// What its detail must look like.
+    pub detail: Option<Schema>,
+    /// An event of another look does not fire at all.
+    pub skip_invalid: bool,
+}
+
+const MEMBERS: [&str; 14] = [
+    "Name",
+    "Match",
+    "Resource",
+    "Scopes",
+    "Resolution",
+    "IgnoreReach",
+    "Admission",
+    "Monitoring",
+    "MonitoringIdleReset",
+    "Settable",
+    "DefaultRecipients",
+    "Inventory",
+    "Detail",
+    "OnInvalid",
+];
+
+impl Entry {
+    /// Reads a document of `catalogue/`.
+    ///
+    /// # Errors
+    /// Every fault of it by itself, in the order of its text.
+    pub fn read(text: &str, options: &Options) -> Result<Entry, Vec<Fault>> {
+        document(text, options, entry)
+    }
+}
+
+fn entry(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Entry> {
+    let members = reader.object(&place, &MEMBERS)?;
+    // Each is read whatever became of the others, so that all faults are noted.
+    let name = reader.required(&members, "Name");
+    let name = name.and_then(|place| reader.type_name(&place));
+    let matches = pairs(reader, &members);
+    let resource = reader.required(&members, "Resource");
+    let resource = resource.and_then(|place| source(reader, &place, false));
+    let scopes = reader.list_or_empty(&members, "Scopes", |reader, item| {
+        source(reader, item, true)
+    });
+    let resolution = reader.word(
+        &members,
+        "Resolution",
+        &[
+            ("override", Resolution::Override),
+            ("additive", Resolution::Additive),
+        ],
+    );
+    let ignore_reach = reader.word(
+        &members,
+        "IgnoreReach",
+        &[("scope", IgnoreReach::Scope), ("event", IgnoreReach::Event)],
+    );
+    let admission = reader.boolean(&members, "Admission");
+    let monitoring = reader.boolean(&members, "Monitoring");
+    let idle_reset = reader.optional_span(&members, "MonitoringIdleReset");
+    let settable = settable(reader, &members);
+    let default_recipients = reader.list_or_empty(&members, "DefaultRecipients", recipient);
+    let steps = reader.list_or_empty(&members, "Inventory", step);
+    let detail = members.get("Detail");
+    let detail = detail.map_or(Some(None), |place| Schema::read(reader, &place).map(Some));
+    let skip_invalid = reader.word(&members, "OnInvalid", &[("flag", false), ("skip", true)]);
+    Some(Entry {
+        name: name?,
+        matches: matches?,
+        resource: resource?,
+        scopes: scopes?,
+        resolution: resolution?,
+        ignore_reach: ignore_reach?,
+        admission: admission?,
+        monitoring: monitoring?,
+        idle_reset,
+        settable: settable?,
+        default_recipients: default_recipients?,
+        steps: steps?,
+        detail: detail?,
+        skip_invalid: skip_invalid?,
+    })
+}
+
+fn pairs(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Pair>> {
+    let missing = "an event type covers at least one pair of source and detail type";
+    let Some(place) = members.get("Match") else {
+        reader.fault(Code::MatchMissing, members.place(), missing);
+        return None;
+    };
+    let mut seen: Vec<Pair> = Vec::new();
+    let pairs = reader.list(&place, |reader, item| {
+        let members = reader.object(item, &["Source", "DetailType"])?;
+        let source = reader.required(&members, "Source");
+        let source = source.and_then(|place| reader.string(&place));
+        let detail_type = reader.required(&members, "DetailType");
+        let detail_type = detail_type.and_then(|place| reader.string(&place));
+        let (source, detail_type) = (source?, detail_type?);
+        let pair = Pair {
+            source,
+            detail_type,
+        };
+        if seen.contains(&pair) {
+            reader.fault(Code::DuplicatePair, item, "this pair is there twice");
+        }
+        seen.push(pair.clone());
+        Some(pair)
+    })?;
+    if pairs.is_empty() {
+        reader.fault(Code::MatchMissing, &place, missing);
+        return None;
+    }
+    Some(pairs)
+}
+
+/// `{Type, Id}`.
+fn source(reader: &mut Reader<'_>, place: &Place<'_>, inventory: bool) -> Option<Source> {
+    let members = reader.object(place, &["Type", "Id"])?;
+    let kind = reader.required(&members, "Type");
+    let kind = kind.and_then(|place| reader.type_name(&place));
+    let id = reader.required(&members, "Id");
+    let id = id.and_then(|place| reader.selectors(&place, inventory));
+    Some(Source {
+        kind: kind?,
+        id: id?,
+    })
+}
+
+fn settable(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Settable>> {
+    if !members.has("Settable") {
+        let all = ["owner", "attributes.*", "scopes.*"];
+        return Some(all.map(|field| Settable(field.to_owned())).to_vec());
+    }
+    reader.list_or_empty(members, "Settable", |reader, item| {
+        let text = reader.string(item)?;
+        let head = text.strip_suffix('*').unwrap_or(&text);
+        let fits = head == "owner" && !text.ends_with('*')
+            || ["attributes.", "scopes."].iter().any(|kind| head.starts_with(kind));
+        if !fits {
+            let help = "`owner`, `attributes.NAME`, `scopes.TYPE`, the last two also with a `*` at the end";
+            let message = format!("`{text}` cannot be made settable");
+            reader.fault_help(Code::FieldNotSettable, item, message, help);
+            return None;
+        }
+        Some(Settable(text))
+    })
+}
+
+fn recipient(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<DefaultRecipient> {
+    let members = reader.object(place, &["Type", "TypeFrom", "Id"])?;
+    let id = match members.get("Id") {
+        Some(place) => Some(reader.selectors(&place, true)?),
+        None => None,
+    };
+    match (members.get("Type"), members.get("TypeFrom")) {
+        (Some(kind), None) => {
+            let kind = reader.type_name(&kind)?;
+            match (kind.as_str(), id) {
+                ("owner", _) => Some(DefaultRecipient::Owner),
+                ("object", _) => Some(DefaultRecipient::Object),
+                (_, Some(id)) => Some(DefaultRecipient::Of(Source { kind, id })),
+                (_, None) => {
+                    reader.required(&members, "Id");
+                    None
+                }
+            }
+        }
+        (None, Some(kind)) => {
+            let kind = reader.selectors(&kind, true)?;
+            let id = id.unwrap_or_default();
+            Some(DefaultRecipient::TypeFrom { kind, id })
+        }
+        (Some(_), Some(both)) => {
+            reader.fault(
+                Code::MemberUnknown,
+                &both,
+                "`Type` and `TypeFrom` exclude each other",
+            );
+            None
+        }
+        (None, None) => {
+            reader.required(&members, "Type");
+            None
+        }
+    }
+}
+
+fn step(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Step> {
+    let members = reader.object(place, &["When", "Set", "Scopes", "Relate", "Delete"])?;
+    let when = reader.condition(&members, "When", Dialect::Plain);
+    let mut set = Vec::new();
+    if let Some(place) = members.get("Set") {
+        for (name, value) in reader.map(&place)?.iter() {
+            let input = if value.is_object() {
+                let members = reader.object(&value, &["Const"])?;
+                let constant = reader.required(&members, "Const")?;
+                Input::Const(reader.value(&constant))
+            } else {
+                Input::Path(reader.path(&value)?)
+            };
+            set.push((name.to_owned(), input));
+        }
+    }
+    let mut scopes = Vec::new();
+    if let Some(place) = members.get("Scopes") {
+        for (kind, value) in reader.map(&place)?.iter() {
+            if !crate::reference::is_type(kind) || kind == crate::reference::PLATFORM {
+                reader.fault(Code::NameMalformed, &value, format!("`{kind}` is no type"));
+            }
+            let id = reader.selectors(&value, true)?;
+            let kind = kind.to_owned();
+            scopes.push(Source { kind, id });
+        }
+    }
+    let relate = reader.list_or_empty(&members, "Relate", |reader, item| {
+        let members = reader.object(item, &["Relation", "Inverse", "Target"])?;
+        let relation = reader.required(&members, "Relation");
+        let relation = relation.and_then(|place| reader.type_name(&place));
+        let inverse = reader.required(&members, "Inverse");
+        let inverse = inverse.and_then(|place| reader.type_name(&place));
+        let target = reader.required(&members, "Target");
+        let target = target.and_then(|place| source(reader, &place, true));
+        let (relation, inverse, target) = (relation?, inverse?, target?);
+        Some(Relate {
+            relation,
+            inverse,
+            target,
+        })
+    });
+    let delete = reader.boolean(&members, "Delete");
+    Some(Step {
+        when: when?,
+        set,
+        scopes,
+        relate: relate?,
+        delete: delete?,
+    })
+}

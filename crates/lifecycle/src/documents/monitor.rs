@@ -1,0 +1,259 @@
+//! Monitors: a schedule, a condition over the inventory, and an event to emit.
+//!
+//! Source: certificate-lifecycle.md 10.1, 10.3, 10.4.
+
+use super::fault::{Code, Fault};
+use super::read::{Members, Place, Reader, document};
+use crate::condition::{Condition, Dialect};
+use crate::path::Path;
+use crate::reference::is_type;
+use crate::schedule::Schedule;
+use crate::template::Template;
+use rule_engine::pattern::Options;
+
+/// A monitor.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    /// One of a kind.
+    pub name: String,
+    /// A disabled one does not scan.
+    pub enabled: bool,
+    /// Where its events are put.
+    pub bus: String,
+    /// When it scans.
+    pub schedule: Schedule,
+    /// The type of object it looks at.
+    pub resource: String,
+    /// Name of the event type.
+    pub event: String,
+    /// By name.
+    pub parameters: Vec<Parameter>,
+    /// Which objects.
+    pub condition: Condition,
+    /// But not those.
+    pub unless: Vec<Unless>,
+    /// Least time between two events for one object, in milliseconds.
+    pub every: Option<i64>,
+    /// `source` of its events, when it is not that of the entry's first pair.
+    pub source: Option<String>,
+    /// `detail-type`, likewise.
+    pub detail_type: Option<String>,
+    /// What `detail` is made of.
+    pub detail: Template,
+}
+
+/// A duration that scopes may set.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// What conditions call it.
+    pub name: String,
+    /// In milliseconds.
+    pub default: i64,
+    /// Scope types and paths, in order.
+    pub from: Vec<(String, Path)>,
+}
+
+/// What keeps an object from being selected.
+#[derive(Debug, Clone)]
+pub struct Unless {
+    /// Where others are looked for.
+    pub others: Others,
+    /// What one of them must be.
+    pub condition: Condition,
+}
+
+/// Where other objects are looked for.
+#[derive(Debug, Clone)]
+pub enum Others {
+    /// Those reached by a relation.
+    Relation(String),
+    /// All of the type with equal values at all of these paths.
+    SameFields(Vec<Path>),
+}
+
+impl Monitor {
+    /// Reads a document of `monitors/`.
+    ///
+    /// # Errors
+    /// Every fault of it by itself, in the order of its text.
+    pub fn read(text: &str, options: &Options) -> Result<Monitor, Vec<Fault>> {
+        document(text, options, monitor)
+    }
+}
+
+const MEMBERS: [&str; 11] = [
+    "Name",
+    "State",
+    "EventBusName",
+    "ScheduleExpression",
+    "Resource",
+    "Event",
+    "Parameters",
+    "Condition",
+    "Unless",
+    "Every",
+    "Emit",
+];
+
+fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
+    let members = reader.object(&place, &MEMBERS)?;
+    let name = reader.name(&members);
+    let enabled = reader.word(&members, "State", &[("ENABLED", true), ("DISABLED", false)]);
+    let bus = members.get("EventBusName");
+    let bus = bus.map_or(Some("default".into()), |place| reader.string(&place));
+    let schedule = reader.required(&members, "ScheduleExpression");
+    let schedule = schedule.and_then(|place| {
+        let text = reader.string(&place)?;
+        match Schedule::parse(&text) {
+            Ok(schedule) => Some(schedule),
+            Err(error) => {
+                reader.fault_help(Code::MemberType, &place, error.to_string(), error.why);
+                None
+            }
+        }
+    });
+    let resource = reader.required(&members, "Resource");
+    let resource = resource.and_then(|place| reader.type_name(&place));
+    let event = reader.required(&members, "Event");
+    let event = event.and_then(|place| reader.string(&place));
+    let parameters = parameters(reader, &members);
+    let condition = reader.condition(&members, "Condition", Dialect::Monitor);
+    let names: Option<Vec<String>> = parameters
+        .as_ref()
+        .map(|all| all.iter().map(|it| it.name.clone()).collect());
+    let known = |reader: &mut Reader<'_>, members: &Members<'_>, condition: &Condition| {
+        // With a fault among the parameters nobody knows which there would be.
+        for name in names.iter().flat_map(|names| {
+            let unknown = condition.references().iter();
+            unknown.filter(|name| !names.contains(name))
+        }) {
+            let place = members.get("Condition").expect("it has a reference");
+            reader.fault(
+                Code::UnknownParameter,
+                &place,
+                format!("no parameter `{name}`"),
+            );
+        }
+    };
+    if let Some(condition) = &condition {
+        known(reader, &members, condition);
+    }
+    let unless = reader.list_or_empty(&members, "Unless", |reader, item| {
+        let members = reader.object(item, &["Relation", "SameFields", "Condition"])?;
+        let condition = reader.condition(&members, "Condition", Dialect::Unless);
+        if let Some(condition) = &condition {
+            known(reader, &members, condition);
+        }
+        let others = others(reader, &members);
+        Some(Unless {
+            others: others?,
+            condition: condition?,
+        })
+    });
+    let every = reader.optional_span(&members, "Every");
+    let emit = reader.required(&members, "Emit");
+    let emit = emit.and_then(|place| {
+        let members = reader.object(&place, &["Source", "DetailType", "Detail"])?;
+        let mut text = |name: &str| {
+            let place = members.get(name);
+            place.map_or(Some(None), |place| reader.string(&place).map(Some))
+        };
+        let (source, detail_type) = (text("Source"), text("DetailType"));
+        let detail = match members.get("Detail") {
+            None => Some(Template::empty()),
+            Some(place) => {
+                reader.map(&place)?;
+                let value = reader.value(&place);
+                match Template::compile(&value) {
+                    Ok(template) => Some(template),
+                    Err(error) => {
+                        let message = format!("`{}` is no path", error.path);
+                        reader.fault(Code::SelectorMalformed, &place, message);
+                        None
+                    }
+                }
+            }
+        };
+        Some((source?, detail_type?, detail?))
+    });
+    let (source, detail_type, detail) = emit?;
+    Some(Monitor {
+        name: name?,
+        enabled: enabled?,
+        bus: bus?,
+        schedule: schedule?,
+        resource: resource?,
+        event: event?,
+        parameters: parameters?,
+        condition: condition?,
+        unless: unless?,
+        every,
+        source,
+        detail_type,
+        detail,
+    })
+}
+
+fn parameters(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Parameter>> {
+    let Some(place) = members.get("Parameters") else {
+        return Some(Vec::new());
+    };
+    let mut parameters = Some(Vec::new());
+    for (name, value) in reader.map(&place)?.iter() {
+        let read = reader
+            .object(&value, &["Default", "From"])
+            .and_then(|members| {
+                let default = reader.required(&members, "Default");
+                let default = default.and_then(|place| reader.span(&place));
+                let from = reader.list_or_empty(&members, "From", parameter_from);
+                let name = name.to_owned();
+                Some(Parameter {
+                    name,
+                    default: default?,
+                    from: from?,
+                })
+            });
+        parameters = parameters.zip(read).map(|(mut all, one)| {
+            all.push(one);
+            all
+        });
+    }
+    parameters
+}
+
+/// `scopeType:path`.
+fn parameter_from(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<(String, Path)> {
+    let text = reader.string(place)?;
+    let parts = text.split_once(':').filter(|(kind, _)| is_type(kind));
+    let read = parts.and_then(|(kind, path)| Some((kind.to_owned(), Path::relative(path)?)));
+    if read.is_none() {
+        let help = "a scope type and a path from the scope's object: `group:attributes.window`";
+        let message = format!("`{text}` says no place");
+        reader.fault_help(Code::SelectorMalformed, place, message, help);
+    }
+    read
+}
+
+fn others(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Others> {
+    match (members.get("Relation"), members.get("SameFields")) {
+        (Some(relation), None) => reader.string(&relation).map(Others::Relation),
+        (None, Some(place)) => {
+            let paths = reader.list(&place, |reader, item| reader.relative_path(item))?;
+            if paths.is_empty() {
+                reader.fault(Code::MemberMissing, &place, "at least one field is wanted");
+                return None;
+            }
+            Some(Others::SameFields(paths))
+        }
+        (Some(_), Some(both)) => {
+            let message = "`Relation` and `SameFields` exclude each other";
+            reader.fault(Code::MemberUnknown, &both, message);
+            None
+        }
+        (None, None) => {
+            let message = "`Relation` or `SameFields` is missing";
+            reader.fault(Code::MemberMissing, members.place(), message);
+            None
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Notification profiles and destinations.
+//!
+//! Source: certificate-lifecycle.md 9.1, 9.2.
+
+use super::fault::{Code, Fault};
+use super::read::{Members, Place, Reader, document};
+use crate::path::Path;
+use crate::reference::{Ref, is_id};
+use rule_engine::pattern::Options;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Types of objects that profiles may name as recipients (9.2).
+pub const RECIPIENT_TYPES: [&str; 3] = ["user", "group", "role"];
+
+/// Who is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recipients {
+    /// Nobody; one delivery without a list.
+    Nobody,
+    /// These objects.
+    Objects(Vec<Ref>),
+    /// The object's owner.
+    Owner,
+    /// The object itself.
+    Object,
+    /// Whoever the event type names.
+    Default,
+}
+
+/// A way to tell them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    /// One of a kind in its profile.
+    pub id: String,
+    /// Members of the recipient that are sent, by the name they are sent under.
+    pub contact: BTreeMap<String, Path>,
+    /// The target, in the members of a rule's target; its reading is the server's.
+    pub target: Map<String, Value>,
+}
+
+/// A notification profile: all of it but its description, which makes no version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// One of a kind.
+    pub name: String,
+    /// Who is told.
+    pub recipients: Recipients,
+    /// How.
+    pub channels: Vec<Channel>,
+    /// Also in the inbox of each.
+    pub internal: bool,
+    /// Least time between two notifications of a stream, in milliseconds.
+    pub frequency: Option<i64>,
+    /// Notifications of a stream in all.
+    pub repetitions: Option<u32>,
+}
+
+impl Profile {
+    /// Reads a document of `notification-profiles/`.
+    ///
+    /// # Errors
+    /// Every fault of it by itself, in the order of its text.
+    pub fn read(text: &str, options: &Options) -> Result<Profile, Vec<Fault>> {
+        document(text, options, profile)
+    }
+}
+
+fn profile(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Profile> {
+    let known = [
+        "Name",
+        "Recipients",
+        "Channels",
+        "Internal",
+        "Frequency",
+        "Repetitions",
+    ];
+    let members = reader.object(&place, &known)?;
+    let name = reader.name(&members);
+    let recipients = reader.required(&members, "Recipients");
+    let recipients = recipients.and_then(|place| recipients_of(reader, &place));
+    let mut ids = Vec::new();
+    let channels = reader.list_or_empty(&members, "Channels", |reader, item| {
+        let channel = channel(reader, item)?;
+        if ids.contains(&channel.id) {
+            reader.fault(
+                Code::MemberType,
+                item,
+                format!("a second channel `{}`", channel.id),
+            );
+        }
+        ids.push(channel.id.clone());
+        Some(channel)
+    });
+    let internal = reader.boolean(&members, "Internal");
+    if internal == Some(true) && matches!(recipients, Some(Recipients::Nobody | Recipients::Object))
+    {
+        let place = members.get("Internal").expect("it is true");
+        let message = "the inbox cannot serve the recipients `none` and `object`";
+        reader.fault(Code::InternalNeedsRecipient, &place, message);
+    }
+    if internal == Some(false) && channels.as_ref().is_some_and(Vec::is_empty) {
+        let help = "give it `Channels`, or make it `\"Internal\": true`";
+        reader.fault_help(
+            Code::NoChannel,
+            members.place(),
+            "no way to tell anybody",
+            help,
+        );
+    }
+    let frequency = reader.optional_span(&members, "Frequency");
+    let repetitions = repetitions(reader, &members);
+    Some(Profile {
+        name: name?,
+        recipients: recipients?,
+        channels: channels?,
+        internal: internal?,
+        frequency,
+        repetitions,
+    })
+}
+
+fn repetitions(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<u32> {
+    let place = members.get("Repetitions")?;
+    let number = reader.integer(&place)?;
+    let fits = u32::try_from(number).ok().filter(|number| 1 <= *number);
+    if fits.is_none() {
+        let help = "the number of notifications in all, the first included";
+        reader.fault_help(Code::RepetitionsRange, &place, "1 or more is wanted", help);
+    }
+    fits
+}
+
+fn recipients_of(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Recipients> {
+    let members = reader.object(place, &["Type", "Ids"])?;
+    let kind = reader.required(&members, "Type")?;
+    let text = reader.string(&kind)?;
+    let plain = match text.as_str() {
+        "none" => Some(Recipients::Nobody),
+        "owner" => Some(Recipients::Owner),
+        "object" => Some(Recipients::Object),
+        "default" => Some(Recipients::Default),
+        known if RECIPIENT_TYPES.contains(&known) => None,
+        unknown => {
+            let help = "none, default, user, group, role, owner or object";
+            let message = format!("no recipients of type `{unknown}`");
+            reader.fault_help(Code::MemberType, &kind, message, help);
+            return None;
+        }
+    };
+    let ids = reader.list_or_empty(&members, "Ids", |reader, item| {
+        let id = reader.string(item)?;
+        if !is_id(&id) {
+            reader.fault(Code::NameMalformed, item, format!("`{id}` is no id"));
+            return None;
+        }
+        Some(id)
+    })?;
+    match plain {
+        Some(plain) if ids.is_empty() => Some(plain),
+        Some(_) => {
+            let place = members.get("Ids").expect("it has some");
+            reader.fault(
+                Code::MemberUnknown,
+                &place,
+                format!("recipients of type `{text}` have no ids"),
+            );
+            None
+        }
+        None if ids.is_empty() => {
+            let message = format!("recipients of type `{text}` need `Ids`");
+            reader.fault(Code::RecipientIdsMissing, place, message);
+            None
+        }
+        None => {
+            let object = |id: &String| Ref::new(&text, id).expect("both were checked");
+            let mut objects: Vec<Ref> = Vec::new();
+            for object in ids.iter().map(object) {
+                if !objects.contains(&object) {
+                    objects.push(object);
+                }
+            }
+            Some(Recipients::Objects(objects))
+        }
+    }
+}
+
+/// Members of a channel: those of a target, and `Contact`.
+const CHANNEL_MEMBERS: [&str; 12] = [
+    "Id",
+    "Arn",
+    "Contact",
+    "Input",
+    "InputPath",
+    "InputTransformer",
+    "RetryPolicy",
+    "DeadLetterConfig",
+    "SqsParameters",
+    "HttpParameters",
+    "RoleArn",
+    "Webhook",
+];
+
+fn channel(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Channel> {
+    let members = reader.object(place, &CHANNEL_MEMBERS)?;
+    let id = reader.required(&members, "Id").and_then(|place| {
+        let id = reader.string(&place)?;
+        if bus_core::name::TargetId::parse(&id).is_err() {
+            reader.fault(
+                Code::NameMalformed,
+                &place,
+                format!("`{id}` is no id of a channel"),
+            );
+            return None;
+        }
+        Some(id)
+    });
+    let arn = reader.required(&members, "Arn");
+    let arn = arn.and_then(|place| reader.string(&place));
+    let mut contact = BTreeMap::new();
+    if let Some(place) = members.get("Contact") {
+        for (name, value) in reader.map(&place)?.iter() {
+            if let Some(path) = reader.relative_path(&value) {
+                contact.insert(name.to_owned(), path);
+            }
+        }
+    }
+    let target = members.iter().filter(|(name, _)| *name != "Contact");
+    let target = target.map(|(name, value)| (name.to_owned(), reader.value(&value)));
+    let target = target.collect();
+    arn?;
+    Some(Channel {
+        id: id?,
+        contact,
+        target,
+    })
+}
+
+/// A destination: where an ARN `…:api-destination/NAME` leads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Destination {
+    /// One of a kind.
+    pub name: String,
+    /// Where to. Which URLs are allowed is the server's to say.
+    pub url: String,
+    /// `POST` or `PUT`.
+    pub method: String,
+    /// Headers besides our own.
+    pub headers: BTreeMap<String, String>,
+    /// Standard Webhooks secret, or where it is found; never shown.
+    pub secret: Option<String>,
+}
+
+impl Destination {
+    /// Reads a document of `destinations/`.
+    ///
+    /// # Errors
+    /// Every fault of it by itself, in the order of its text.
+    pub fn read(text: &str, options: &Options) -> Result<Destination, Vec<Fault>> {
+        document(text, options, |reader, place| {
+            let members = reader.object(&place, &["Name", "Url", "Method", "Headers", "Secret"])?;
+            let name = reader.name(&members);
+            let url = reader.required(&members, "Url");
+            let url = url.and_then(|place| reader.string(&place));
+            let method = reader.word(&members, "Method", &[("POST", "POST"), ("PUT", "PUT")]);
+            let mut headers = BTreeMap::new();
+            if let Some(place) = members.get("Headers") {
+                for (name, value) in reader.map(&place)?.iter() {
+                    if let Some(value) = reader.string(&value) {
+                        headers.insert(name.to_owned(), value);
+                    }
+                }
+            }
+            let secret = members.get("Secret");
+            let secret = secret.map_or(Some(None), |place| reader.string(&place).map(Some));
+            Some(Destination {
+                name: name?,
+                url: url?,
+                method: method?.to_owned(),
+                headers,
+                secret: secret?,
+            })
+        })
+    }
+}

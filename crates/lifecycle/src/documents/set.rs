@@ -1,0 +1,388 @@
+//! A whole set of documents: what they say of each other, and how they are found.
+
+use super::catalogue::{Entry, Pair};
+use super::fault::{Code, Fault};
+use super::monitor::Monitor;
+use super::profile::{Destination, Profile};
+use super::trigger::{Action, Trigger};
+use crate::reference::PLATFORM;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Which kind of document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Kind {
+    Entry,
+    Trigger,
+    Monitor,
+    Profile,
+    Destination,
+}
+
+/// Documents that were read one by one.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Set {
+    pub entries: Vec<Entry>,
+    pub triggers: Vec<Trigger>,
+    pub monitors: Vec<Monitor>,
+    pub profiles: Vec<Profile>,
+    pub destinations: Vec<Destination>,
+}
+
+/// A fault of one document of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetFault {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its place in the set's list of that kind.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+    /// What is wrong; the span is for [`super::span_of`] to find.
+    pub fault: Fault,
+}
+
+/// Relations that are known in both directions.
+#[derive(Debug, Clone, Default)]
+pub struct Pairs(BTreeMap<String, String>);
+
+impl Pairs {
+    /// What a relation is called from its other end.
+    #[must_use]
+    pub fn inverse(&self, relation: &str) -> Option<&str> {
+        self.0.get(relation).map(String::as_str)
+    }
+
+    fn add(&mut self, relation: &str, inverse: &str) {
+        self.0.insert(relation.to_owned(), inverse.to_owned());
+        self.0.insert(inverse.to_owned(), relation.to_owned());
+    }
+}
+
+/// Documents that hold together, ready to be asked. A clone shares all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Documents {
+    entries: BTreeMap<String, Arc<Entry>>,
+    by_pair: HashMap<Pair, Arc<Entry>>,
+    /// By event type, bus and scope; in order.
+    triggers: HashMap<(String, String, String), Vec<Arc<Trigger>>>,
+    monitors: BTreeMap<String, Arc<Monitor>>,
+    profiles: BTreeMap<String, Arc<Profile>>,
+    destinations: BTreeMap<String, Arc<Destination>>,
+    pairs: Pairs,
+    /// Who names an event type or a profile: names of triggers and monitors.
+    users: BTreeMap<(Kind, String), BTreeSet<String>>,
+}
+
+impl Documents {
+    /// Checks a set and makes it ready.
+    ///
+    /// # Errors
+    /// Every fault between its documents, by kind and place in the set.
+    pub fn new(set: Set) -> Result<Documents, Vec<SetFault>> {
+        let faults = check(&set);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut documents = Documents::default();
+        for entry in set.entries {
+            let entry = Arc::new(entry);
+            for pair in &entry.matches {
+                documents.by_pair.insert(pair.clone(), entry.clone());
+            }
+            for relate in entry.steps.iter().flat_map(|step| &step.relate) {
+                documents.pairs.add(&relate.relation, &relate.inverse);
+            }
+            documents.entries.insert(entry.name.clone(), entry);
+        }
+        for trigger in set.triggers {
+            documents.used(Kind::Entry, &trigger.event, &trigger.name);
+            for action in &trigger.actions {
+                if let Action::Notify { profiles } = action {
+                    for profile in profiles {
+                        documents.used(Kind::Profile, profile, &trigger.name);
+                    }
+                }
+            }
+            if !trigger.enabled {
+                continue;
+            }
+            let trigger = Arc::new(trigger);
+            for scope in &trigger.scopes {
+                let key = (trigger.event.clone(), trigger.bus.clone(), scope.clone());
+                documents
+                    .triggers
+                    .entry(key)
+                    .or_default()
+                    .push(trigger.clone());
+            }
+        }
+        for list in documents.triggers.values_mut() {
+            list.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+        }
+        for monitor in set.monitors {
+            documents.used(Kind::Entry, &monitor.event, &monitor.name);
+            let name = monitor.name.clone();
+            documents.monitors.insert(name, Arc::new(monitor));
+        }
+        for profile in set.profiles {
+            let name = profile.name.clone();
+            documents.profiles.insert(name, Arc::new(profile));
+        }
+        for destination in set.destinations {
+            let name = destination.name.clone();
+            documents.destinations.insert(name, Arc::new(destination));
+        }
+        Ok(documents)
+    }
+
+    fn used(&mut self, kind: Kind, name: &str, by: &str) {
+        let users = self.users.entry((kind, name.to_owned())).or_default();
+        users.insert(by.to_owned());
+    }
+
+    /// The event type that covers these envelopes.
+    #[must_use]
+    pub fn covering(&self, source: &str, detail_type: &str) -> Option<&Arc<Entry>> {
+        self.by_pair.get(&Pair {
+            source: source.to_owned(),
+            detail_type: detail_type.to_owned(),
+        })
+    }
+
+    /// An event type by name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(name)
+    }
+
+    /// The enabled triggers of an event type on a bus that name a scope, in their order.
+    #[must_use]
+    pub fn triggers(&self, event: &str, bus: &str, scope: &str) -> &[Arc<Trigger>] {
+        let key = (event.to_owned(), bus.to_owned(), scope.to_owned());
+        self.triggers.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// A monitor by name.
+    #[must_use]
+    pub fn monitor(&self, name: &str) -> Option<&Arc<Monitor>> {
+        self.monitors.get(name)
+    }
+
+    /// All monitors, by name.
+    pub fn monitors(&self) -> impl Iterator<Item = &Arc<Monitor>> {
+        self.monitors.values()
+    }
+
+    /// All profiles, by name. Which version of one is in force is the state's to say.
+    pub fn profiles(&self) -> impl Iterator<Item = &Arc<Profile>> {
+        self.profiles.values()
+    }
+
+    /// A destination by name.
+    #[must_use]
+    pub fn destination(&self, name: &str) -> Option<&Arc<Destination>> {
+        self.destinations.get(name)
+    }
+
+    /// The relations that are known in both directions.
+    #[must_use]
+    pub fn pairs(&self) -> &Pairs {
+        &self.pairs
+    }
+
+    /// Whether an event type or a profile may be deleted.
+    ///
+    /// # Errors
+    /// `in-use`, with the names of the triggers and monitors that name it.
+    pub fn deletable(&self, kind: Kind, name: &str) -> Result<(), Fault> {
+        let Some(users) = self.users.get(&(kind, name.to_owned())) else {
+            return Ok(());
+        };
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        Err(Fault {
+            code: Code::InUse,
+            at: String::new(),
+            span: None,
+            message: format!("`{name}` is named by {}", users.join(", ")),
+            help: Some("change or delete those first".into()),
+        })
+    }
+}
+
+/// Every fault between the documents of a set.
+fn check(set: &Set) -> Vec<SetFault> {
+    let mut check = Check { faults: Vec::new() };
+    let mut entries: BTreeMap<&str, &Entry> = BTreeMap::new();
+    let mut pairs: HashMap<&Pair, &Entry> = HashMap::new();
+    for (index, entry) in set.entries.iter().enumerate() {
+        let mut fault = check.of(Kind::Entry, index, &entry.name);
+        if entries.insert(&entry.name, entry).is_some() {
+            fault(
+                Code::NameMalformed,
+                "/Name",
+                "a second event type of this name".into(),
+            );
+        }
+        for (n, pair) in entry.matches.iter().enumerate() {
+            if let Some(first) = pairs.insert(pair, entry)
+                && !std::ptr::eq(first, entry)
+            {
+                let message = format!("`{}` covers this pair already", first.name);
+                fault(Code::DuplicatePair, &format!("/Match/{n}"), message);
+            }
+        }
+    }
+    let mut profiles: BTreeSet<&str> = BTreeSet::new();
+    for (index, profile) in set.profiles.iter().enumerate() {
+        if !profiles.insert(&profile.name) {
+            let mut fault = check.of(Kind::Profile, index, &profile.name);
+            fault(
+                Code::NameMalformed,
+                "/Name",
+                "a second profile of this name".into(),
+            );
+        }
+    }
+    let mut destinations: BTreeSet<&str> = BTreeSet::new();
+    for (index, destination) in set.destinations.iter().enumerate() {
+        if !destinations.insert(&destination.name) {
+            let mut fault = check.of(Kind::Destination, index, &destination.name);
+            fault(
+                Code::NameMalformed,
+                "/Name",
+                "a second destination of this name".into(),
+            );
+        }
+    }
+    for (index, trigger) in set.triggers.iter().enumerate() {
+        let mut fault = check.of(Kind::Trigger, index, &trigger.name);
+        let entry = entries.get(trigger.event.as_str());
+        if entry.is_none() {
+            let message = format!("no event type `{}`", trigger.event);
+            fault(Code::UnknownEvent, "/Trigger/Event", message);
+        }
+        for (n, scope) in trigger.scopes.iter().enumerate() {
+            let kind = scope.split('/').next().unwrap_or_default();
+            let allowed = |entry: &&Entry| entry.scopes.iter().any(|it| it.kind == kind);
+            if scope != PLATFORM && entry.is_some_and(|entry| !allowed(entry)) {
+                let message = format!(
+                    "events of type `{}` have no scope of type `{kind}`",
+                    trigger.event
+                );
+                fault(
+                    Code::ScopeNotAllowed,
+                    &format!("/Trigger/Scopes/{n}"),
+                    message,
+                );
+            }
+        }
+        for (n, action) in trigger.actions.iter().enumerate() {
+            match action {
+                Action::SetField { field, .. } => {
+                    let covered = |entry: &&Entry| entry.settable.iter().any(|it| it.covers(field));
+                    if entry.is_some_and(|entry| !covered(entry)) {
+                        let message = format!("`{}` does not let `{field}` be set", trigger.event);
+                        fault(
+                            Code::FieldNotSettable,
+                            &format!("/Actions/{n}/Field"),
+                            message,
+                        );
+                    }
+                }
+                Action::Notify { profiles: named } => {
+                    for (m, name) in named.iter().enumerate() {
+                        if !profiles.contains(name.as_str()) {
+                            let at = format!("/Actions/{n}/Profiles/{m}");
+                            fault(Code::UnknownProfile, &at, format!("no profile `{name}`"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let mut monitors: BTreeSet<&str> = BTreeSet::new();
+    for (index, monitor) in set.monitors.iter().enumerate() {
+        let mut fault = check.of(Kind::Monitor, index, &monitor.name);
+        if !monitors.insert(&monitor.name) {
+            fault(
+                Code::NameMalformed,
+                "/Name",
+                "a second monitor of this name".into(),
+            );
+        }
+        let Some(entry) = entries.get(monitor.event.as_str()) else {
+            fault(
+                Code::UnknownEvent,
+                "/Event",
+                format!("no event type `{}`", monitor.event),
+            );
+            continue;
+        };
+        if !entry.monitoring {
+            let message = format!("`{}` is no monitoring event", entry.name);
+            fault(Code::EventNotMonitoring, "/Event", message);
+        }
+        if entry.resource.kind != monitor.resource {
+            let message = format!("`{}` is about `{}`", entry.name, entry.resource.kind);
+            fault(Code::ResourceMismatch, "/Resource", message);
+        }
+        let pair = monitor.emits(entry);
+        if pair.source.starts_with("aws.") {
+            let message = format!("the source `{}` is reserved", pair.source);
+            fault(Code::SourceReserved, "/Emit", message);
+        }
+        if !entry.matches.contains(&pair) {
+            let message = format!("`{}` does not cover this pair", entry.name);
+            fault(Code::EmitNotInMatch, "/Emit", message);
+        }
+    }
+    check.faults.sort_by_key(|fault| (fault.kind, fault.index));
+    check.faults
+}
+
+struct Check {
+    faults: Vec<SetFault>,
+}
+
+impl Check {
+    /// What notes faults of one document.
+    fn of<'c>(
+        &'c mut self,
+        kind: Kind,
+        index: usize,
+        name: &'c str,
+    ) -> impl FnMut(Code, &str, String) + 'c {
+        move |code, at, message| {
+            self.faults.push(SetFault {
+                kind,
+                index,
+                name: name.to_owned(),
+                fault: Fault {
+                    code,
+                    at: at.to_owned(),
+                    span: None,
+                    message,
+                    help: None,
+                },
+            });
+        }
+    }
+}
+
+impl Monitor {
+    /// Source and detail type of its events.
+    #[must_use]
+    pub fn emits(&self, entry: &Entry) -> Pair {
+        let first = &entry.matches[0];
+        Pair {
+            source: self.source.clone().unwrap_or_else(|| first.source.clone()),
+            detail_type: self
+                .detail_type
+                .clone()
+                .unwrap_or_else(|| first.detail_type.clone()),
+        }
+    }
+}
