@@ -22,13 +22,40 @@ pub struct Routing {
 #[derive(Debug, Clone, Default)]
 struct BusRoutes {
     set: RuleSet<u32>,
-    rules: HashMap<u32, Arc<Route>>,
+    rules: Routes,
 }
 
 #[derive(Debug)]
 struct Route {
     name: RuleName,
     targets: Vec<Arc<Version>>,
+}
+
+/// The routes of rules by number, in pages that are shared with the [`Routing`] before: a change
+/// copies one page, not all.
+#[derive(Debug, Clone, Default)]
+struct Routes {
+    pages: Vec<Arc<Vec<Option<Arc<Route>>>>>,
+}
+
+impl Routes {
+    const PAGE: usize = 256;
+
+    /// The route of a rule that is in the set.
+    fn of(&self, number: u32) -> &Route {
+        let page = &self.pages[number as usize / Self::PAGE];
+        let route = page[number as usize % Self::PAGE].as_deref();
+        route.expect("each rule of the set has a route")
+    }
+
+    fn set(&mut self, number: u32, route: Option<Route>) {
+        let (page, place) = (number as usize / Self::PAGE, number as usize % Self::PAGE);
+        if self.pages.len() <= page {
+            self.pages
+                .resize_with(page + 1, || Arc::new(vec![None; Self::PAGE]));
+        }
+        Arc::make_mut(&mut self.pages[page])[place] = route.map(Arc::new);
+    }
 }
 
 /// An event matched more targets than one event may have.
@@ -69,7 +96,7 @@ impl Routing {
         routes.set.matches(envelope, &mut ids);
         let mut deliveries = Vec::new();
         for id in &ids {
-            for version in &routes.rules[id].targets {
+            for version in &routes.rules.of(*id).targets {
                 // A queue's message is shaped at each read, so it must be known now that it can be.
                 let waits = matches!(version.kind, Kind::Queue(_))
                     && version.target.shapes()
@@ -94,7 +121,9 @@ impl Routing {
         };
         let mut ids = Vec::new();
         routes.set.matches(envelope, &mut ids);
-        ids.iter().map(|id| routes.rules[id].name.clone()).collect()
+        ids.iter()
+            .map(|id| routes.rules.of(*id).name.clone())
+            .collect()
     }
 }
 
@@ -104,6 +133,8 @@ pub struct Router {
     routing: Routing,
     numbers: BTreeMap<RuleKey, u32>,
     next: u32,
+    /// Numbers of rules that are gone.
+    free: Vec<u32>,
 }
 
 impl Router {
@@ -142,8 +173,10 @@ impl Router {
             };
             let routes = Arc::make_mut(routes);
             let number = *self.numbers.entry(key.clone()).or_insert_with(|| {
-                self.next += 1;
-                self.next
+                self.free.pop().unwrap_or_else(|| {
+                    self.next += 1;
+                    self.next
+                })
             });
             match state
                 .rule(key.0.as_str(), key.1.as_str())
@@ -152,9 +185,10 @@ impl Router {
                 Some(rule) => set_rule(routes, number, state, rule),
                 None => {
                     routes.set.remove(number);
-                    routes.rules.remove(&number);
+                    routes.rules.set(number, None);
                     if state.rule(key.0.as_str(), key.1.as_str()).is_none() {
                         self.numbers.remove(key);
+                        self.free.push(number);
                     }
                 }
             }
@@ -176,7 +210,7 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
     let pattern = rule.pattern.as_deref().filter(|text| !text.is_empty());
     let Some(pattern) = pattern.and_then(|text| Pattern::parse_with(text, &options).ok()) else {
         routes.set.remove(number);
-        routes.rules.remove(&number);
+        routes.rules.set(number, None);
         return;
     };
     routes.set.replace(number, &pattern);
@@ -185,11 +219,6 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
         .keys()
         .filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned())
         .collect();
-    routes.rules.insert(
-        number,
-        Arc::new(Route {
-            name: rule.name.clone(),
-            targets,
-        }),
-    );
+    let name = rule.name.clone();
+    routes.rules.set(number, Some(Route { name, targets }));
 }
