@@ -84,6 +84,8 @@ pub(super) struct Reader {
     /// Alternatives whose range the event has a number in.
     pub(super) ranges: Vec<u32>,
     pub(super) tree: Tree,
+    /// Paths at which alternatives wait and that were not seen yet, outside of arrays.
+    waited: u32,
     /// Unescaped strings.
     text: Vec<u8>,
     /// A string in lower case, a name unescaped, grams found: while they are looked at.
@@ -131,6 +133,7 @@ impl Reader {
         self.text.clear();
         self.frames.clear();
         self.tree.clear();
+        self.waited = rules.wanted.waited;
         if self.chains.len() < rules.wanted.len() {
             self.chains.resize(rules.wanted.len(), Chain::default());
         }
@@ -204,8 +207,6 @@ impl Reader {
         let mut node = wanted.node(ROOT);
         // Whether the walk may end with the last wanted member of the root.
         let mut may_stop = rules.stop_early;
-        // Paths where alternatives wait that were not seen yet.
-        let mut waited = wanted.waited;
         loop {
             at = space(event, at);
             match event.get(at) {
@@ -224,7 +225,6 @@ impl Reader {
                 }
                 Some(_) => {
                     let mut target = (frame.node, node);
-                    let mut is_first = false;
                     if matches!(frame.kind, Container::Object) {
                         let end = blocks.quote(at + 1);
                         let name = event.get(at + 1..end).unwrap_or_default();
@@ -244,9 +244,7 @@ impl Reader {
                             at = skip(&mut blocks, event, at);
                             continue;
                         };
-                        let bit = 1_u64.checked_shl(place).unwrap_or(0);
-                        is_first = frame.seen & bit != bit && frame.place == fields::ROOT;
-                        frame.seen |= bit;
+                        frame.seen |= 1_u64.checked_shl(place).unwrap_or(0);
                         target = (child, wanted.node(child));
                     }
                     let inside =
@@ -256,15 +254,18 @@ impl Reader {
                         (*frame, node) = (inside, target.1);
                         continue;
                     }
-                    if is_first && 0 < target.1.asked.waiting {
-                        waited -= 1;
+                    if self.waited == 0 {
+                        // One look is enough: what waits now will have to be tried.
+                        self.waited = u32::MAX;
                         let nothing = self.waits.is_empty() && self.ranges.is_empty();
-                        if waited == 0 && nothing && rules.all_wait && rules.stop_early {
-                            let rest = event.get(at..).unwrap_or_default();
-                            let mut around = self.frames.iter().chain([&*frame]);
-                            if !around.any(|it| dotted(wanted, wanted.node(it.node), rest)) {
-                                return Err(Hopeless);
-                            }
+                        let rest = event.get(at..).unwrap_or_default();
+                        let mut around = self.frames.iter().chain([&*frame]);
+                        if nothing
+                            && rules.all_wait
+                            && rules.stop_early
+                            && !around.any(|it| dotted(wanted, wanted.node(it.node), rest))
+                        {
+                            return Err(Hopeless);
                         }
                     }
                 }
@@ -416,9 +417,10 @@ impl Reader {
                 field.key = self.plain(rules.keys, path, &node.asked, Kind::Literal, letter);
             }
         }
-        // Only a member of the root is its path's only chance, but for repeats.
+        // The path of a member of the root has no other chance, but for repeats.
         let demanded = node.asked.demanded == rules.alternatives && rules.stop_early;
-        if demanded && field.key == NONE && self.frames.is_empty() {
+        let is_only = self.frames.is_empty() && node.is_member_of_root();
+        if demanded && field.key == NONE && is_only {
             return Err(Hopeless);
         }
         if let Some(present) = node.asked.present {
@@ -435,6 +437,10 @@ impl Reader {
                 first: index,
                 last: index,
             };
+            let is_alone = matches!(frame.kind, Container::Object) && frame.place == fields::ROOT;
+            if is_alone && 0 < node.asked.waiting {
+                self.waited -= 1;
+            }
         }
         self.fields.push(field);
         Ok(None)
