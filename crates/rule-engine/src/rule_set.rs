@@ -421,6 +421,9 @@ fn seconds<'r, Id: Copy + Hash>(
 /// Apart, so that what is asked most often stays small.
 #[inline(never)]
 fn asks(leaf: &Leaf, event: &[u8], reader: &Reader, field: &Field) -> bool {
+    if !reader.may_be_in_range(leaf, field) {
+        return false;
+    }
     let value = reader.value(event, field);
     value.is_some_and(|value| leaf.holds(&value))
 }

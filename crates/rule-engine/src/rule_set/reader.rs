@@ -17,8 +17,9 @@ use memchr::memchr;
 use super::keys::{self, Keys, Kind, NONE};
 use super::wanted::{Asked, Lengths, Node, ROOT, Rare, Wanted, head, head_at};
 use crate::fields::{self, Kind as Container, Tree};
-use crate::matcher::Value;
-use crate::number::Decimal;
+use crate::matcher::{Matcher, Value};
+use crate::number::{Decimal, comparable};
+use crate::pattern::Leaf;
 use crate::scan::Blocks;
 
 /// A scalar of the event at a wanted path.
@@ -33,10 +34,8 @@ pub(super) struct Field {
     pub(super) place: u32,
     /// The next field of the same path.
     next: u32,
-    /// Of a number: its double, if it has one.
-    double: Option<f64>,
-    /// Whether that is comparable, once somebody had to know.
-    is_comparable: Cell<Option<bool>>,
+    /// Of a number, what is known of it.
+    number: Cell<Known>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +49,30 @@ enum Scalar {
     Null,
 }
 
+/// What is known of a number. Whether a long one is comparable costs more to tell than all else
+/// about it, and few have to be told.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    Nothing,
+    /// Its double.
+    Double(f64),
+    Comparable(f64),
+    Incomparable,
+}
+
 impl Field {
-    /// Telling this of a long number costs more than all else about it, and few have to be told.
-    fn is_comparable(&self, text: &str) -> bool {
-        let told = self.is_comparable.get().unwrap_or_else(|| {
-            let decimal = Decimal::of(text.as_bytes()).zip(self.double);
-            decimal.is_some_and(|(decimal, double)| decimal.is_shortest(double))
-        });
-        self.is_comparable.set(Some(told));
+    /// The double of a comparable number.
+    fn comparable(&self, text: &str) -> Option<f64> {
+        let told = match self.number.get() {
+            Known::Comparable(double) => return Some(double),
+            Known::Incomparable => return None,
+            Known::Double(double) => Decimal::of(text.as_bytes())
+                .is_some_and(|decimal| decimal.is_shortest(double))
+                .then_some(double),
+            Known::Nothing => comparable(text),
+        };
+        self.number
+            .set(told.map_or(Known::Incomparable, Known::Comparable));
         told
     }
 }
@@ -103,6 +118,8 @@ struct Frame {
     kind: Container,
     /// Members seen, by place among the node's children.
     seen: u64,
+    /// No name of several steps led here: the event may spell the way here only by repeats.
+    is_straight: bool,
 }
 
 /// The rules that an event is read for.
@@ -116,6 +133,9 @@ pub(super) struct For<'s> {
     pub(super) all_wait: bool,
     pub(super) stop_early: bool,
 }
+
+/// The place of what a name of several steps leads to: it is none of the node's members.
+const WINDING: u32 = u32::MAX;
 
 /// No alternative can match any more.
 struct Hopeless;
@@ -142,6 +162,7 @@ impl Reader {
             place: fields::ROOT,
             kind: Container::Object,
             seen: 0,
+            is_straight: true,
         };
         let hopeful = self.walk(event, rules, &mut frame).is_ok();
         // What is still open where the walk ended.
@@ -179,6 +200,18 @@ impl Reader {
         (field.place == fields::ROOT).then_some(field)
     }
 
+    /// False when a field is certainly in none of the ranges of `leaf`, which asks for nothing
+    /// else: then nobody has to tell whether its number is comparable.
+    pub(super) fn may_be_in_range(&self, leaf: &Leaf, field: &Field) -> bool {
+        let Known::Double(double) = field.number.get() else {
+            return true;
+        };
+        leaf.matchers.iter().any(|matcher| match matcher {
+            Matcher::Numeric(range) => range.holds(double),
+            _ => true,
+        })
+    }
+
     /// A field's value; `None` where the event is no UTF-8.
     pub(super) fn value<'v>(&'v self, event: &'v [u8], field: &Field) -> Option<Value<'v>> {
         let span = field.start as usize..field.end as usize;
@@ -188,7 +221,7 @@ impl Reader {
             Scalar::Unescaped => Value::String(text(&self.text[span])?.into()),
             Scalar::Number => {
                 let text = text(&event[span])?;
-                Value::Number(text, field.double.filter(|_| field.is_comparable(text)))
+                Value::Number(text, field.comparable(text))
             }
             Scalar::True => Value::True,
             Scalar::False => Value::False,
@@ -224,7 +257,7 @@ impl Reader {
                     node = wanted.node(frame.node);
                 }
                 Some(_) => {
-                    let mut target = (frame.node, node);
+                    let mut target = (frame.node, node, frame.is_straight);
                     if matches!(frame.kind, Container::Object) {
                         let end = blocks.quote(at + 1);
                         let name = event.get(at + 1..end).unwrap_or_default();
@@ -245,7 +278,8 @@ impl Reader {
                             continue;
                         };
                         frame.seen |= 1_u64.checked_shl(place).unwrap_or(0);
-                        target = (child, wanted.node(child));
+                        let is_straight = frame.is_straight && place != WINDING;
+                        target = (child, wanted.node(child), is_straight);
                     }
                     let inside =
                         self.value_of(event, rules, &mut blocks, &mut at, target, frame)?;
@@ -332,8 +366,7 @@ impl Reader {
         let last = steps.try_fold(first, |at, step| {
             child(wanted.node(at), step).map(|found| found.1)
         })?;
-        // It is none of the members that are waited for.
-        Some((u32::MAX, last))
+        Some((WINDING, last))
     }
 
     /// Takes the value at `at`, for the path of the node `target`, and turns to what follows it.
@@ -345,10 +378,10 @@ impl Reader {
         rules: For<'_>,
         blocks: &mut Blocks<'_>,
         at: &mut usize,
-        target: (u32, &Node),
+        target: (u32, &Node, bool),
         frame: &Frame,
     ) -> Result<Option<Frame>, Hopeless> {
-        let (path, node) = target;
+        let (path, node, is_straight) = target;
         let start = *at;
         let first = event.get(start).copied().unwrap_or_default();
         if first == b'{' || first == b'[' {
@@ -365,6 +398,7 @@ impl Reader {
                 place,
                 kind,
                 seen: 0,
+                is_straight,
             }));
         }
         let (scalar, end) = if first == b'"' {
@@ -393,8 +427,7 @@ impl Reader {
             key: NONE,
             place: frame.place,
             next: NONE,
-            double: None,
-            is_comparable: Cell::new(None),
+            number: Cell::new(Known::Nothing),
         };
         match scalar {
             Scalar::String if blocks.escapes && bytes.contains(&b'\\') => {
@@ -438,7 +471,7 @@ impl Reader {
                 last: index,
             };
             let is_alone = matches!(frame.kind, Container::Object) && frame.place == fields::ROOT;
-            if is_alone && 0 < node.asked.waiting {
+            if is_alone && is_straight && 0 < node.asked.waiting {
                 self.waited -= 1;
             }
         }
@@ -471,15 +504,13 @@ impl Reader {
         field: &mut Field,
     ) -> u32 {
         let decimal = Decimal::of(text);
-        let double = decimal.and_then(|decimal| decimal.double(text));
-        field.double = double.map(|(double, _)| double);
-        field.is_comparable = Cell::new(match double {
-            None => Some(false),
-            Some((_, is_certain)) => is_certain.then_some(true),
-        });
-        if let Some(rare) = &asked.rare
-            && let Some((double, _)) = double
+        if let Some(rare) = asked.rare.as_ref().filter(|rare| !rare.ranges.is_empty())
+            && let Some((double, is_certain)) = decimal.and_then(|decimal| decimal.double(text))
         {
+            field.number.set(match is_certain {
+                true => Known::Comparable(double),
+                false => Known::Double(double),
+            });
             let point = keys::ordered(double);
             for bits in rare.ranges.iter() {
                 if let Some(key) =
