@@ -61,7 +61,47 @@ pub(super) struct Key {
     /// Leaves that hold it and alternatives that wait at it.
     uses: u32,
     pub(super) waiting: Waiting,
-    text: Box<[u8]>,
+    text: Text,
+}
+
+/// Bytes, those of most keys within the key: one place less to fetch from memory.
+#[derive(Debug, Clone)]
+enum Text {
+    Short(u8, [u8; Text::SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Text {
+    const SHORT: usize = 22;
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text::from(&[][..])
+    }
+}
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        if Text::SHORT < bytes.len() {
+            return Text::Long(bytes.into());
+        }
+        let mut text = [0; Text::SHORT];
+        text[..bytes.len()].copy_from_slice(bytes);
+        Text::Short(bytes.len() as u8, text)
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Long(bytes) => bytes,
+        }
+    }
 }
 
 /// Alternatives that wait at a key, by number.
