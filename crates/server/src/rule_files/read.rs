@@ -7,7 +7,8 @@ use super::{Context, Source, Written};
 use crate::diagnostic::{Diagnostic, Severity, char_boundary, did_you_mean};
 use crate::shapers;
 use bus_core::document::{
-    DeadLetterConfig, InputTransformer, Kind, Origin, RetryPolicy, Rule, RuleState, Target, Webhook,
+    DeadLetterConfig, InputTransformer, Kind, Origin, RetryPolicy, Rule, RuleState, Schedule,
+    Target, Webhook,
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
@@ -172,18 +173,12 @@ impl Reader<'_> {
         let name = self.name(&members, node);
         let bus = self.bus(&members);
         let pattern = self.pattern(&members, node);
-        if let Some(member) = members.get("ScheduleExpression") {
-            self.fault(
-                "rule::schedule",
-                member.name_start..member.name_end,
-                "schedules come with a later version".into(),
-                Some("this version runs rules with an EventPattern only; nothing is kept that would never fire".into()),
-            );
-        }
         let description =
             self.optional_text(&members, "Description", 0, DESCRIPTION_CHARACTERS_MAX);
         let role_arn = self.optional_text(&members, "RoleArn", 1, ARN_CHARACTERS_MAX);
         let state = self.state(&members);
+        let on = |bus: &BusName| *bus == BusName::default_bus();
+        let schedule = self.schedule(&members, bus.as_ref().is_ok_and(on), &state);
         let allowed = self.allowed(&members);
         let (Ok(name), Ok(bus)) = (name, bus) else {
             return;
@@ -194,6 +189,9 @@ impl Reader<'_> {
         else {
             return;
         };
+        let Ok(schedule) = schedule else {
+            return;
+        };
         if faults < self.read.faults.len() {
             return;
         }
@@ -201,7 +199,9 @@ impl Reader<'_> {
             source: self.source.clone(),
             name: members.get("Name").map_or(span(node), |m| span(&m.value)),
             bus: members.get("EventBusName").map(|m| span(&m.value)),
-            pattern: span(&members["EventPattern"].value),
+            pattern: members
+                .get("EventPattern")
+                .map_or(span(node), |m| span(&m.value)),
             allowed,
         };
         if targets.is_empty() {
@@ -220,7 +220,8 @@ impl Reader<'_> {
             name,
             bus,
             description,
-            pattern: Some(pattern),
+            pattern,
+            schedule,
             state,
             role_arn,
             origin: self.origin.clone(),
@@ -329,13 +330,45 @@ impl Reader<'_> {
         Ok(allowed)
     }
 
-    /// The pattern's text: an object's own bytes, or what a string holds.
-    fn pattern(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<String> {
+    /// When the rule fires by the clock. Its place is the core's to give.
+    fn schedule(
+        &mut self,
+        members: &Members<'_, '_>,
+        on_default: bool,
+        state: &Take<RuleState>,
+    ) -> Take<Option<Schedule>> {
+        let Some(member) = members.get("ScheduleExpression") else {
+            return Ok(None);
+        };
+        let text = self.text_of("ScheduleExpression", &member.value)?;
+        let refused = match lifecycle::schedule::Schedule::parse(text) {
+            Err(error) => Some((error.to_string(), error.why)),
+            Ok(_) if !on_default => Some((
+                "ScheduleExpression is supported only on the default event bus.".into(),
+                "take EventBusName away".into(),
+            )),
+            Ok(_) if matches!(state, Ok(RuleState::EnabledWithCloudTrail)) => Some((
+                "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS rule state is not supported with scheduled rule expressions.".into(),
+                "write ENABLED".into(),
+            )),
+            Ok(_) => None,
+        };
+        match refused {
+            Some((message, help)) => {
+                Err(self.fault("rule::schedule", span(&member.value), message, Some(help)))
+            }
+            None => Ok(Some(Schedule::new(text.to_owned(), 0))),
+        }
+    }
+
+    /// The pattern's text: an object's own bytes, or what a string holds. A rule with a schedule may do
+    /// without.
+    fn pattern(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<Option<String>> {
         let missing = "Parameter(s) EventPattern or ScheduleExpression must be specified.";
         let help = "add \"EventPattern\": {\"source\": [\"my.app\"]}, or {\"source\": [{\"prefix\": \"\"}]} for everything";
         let Some(member) = members.get("EventPattern") else {
             if members.contains_key("ScheduleExpression") {
-                return Err(Noted);
+                return Ok(None);
             }
             return Err(self.fault(
                 "rule::no_pattern",
@@ -385,7 +418,7 @@ impl Reader<'_> {
             let message = format!("Event pattern is not valid. Reason: {}", fault.message);
             return Err(self.fault(fault.code, place, message, fault.help));
         }
-        Ok(text)
+        Ok(Some(text))
     }
 
     fn targets(

@@ -133,6 +133,7 @@ impl Running {
             bus: BusName::default_bus(),
             description: None,
             pattern: Some(r#"{"source":["demo"]}"#.into()),
+            schedule: None,
             state: RuleState::Enabled,
             role_arn: None,
             origin: Origin::File("rules/a.json".into()),
@@ -188,6 +189,7 @@ impl Running {
             events,
             idempotency: None,
             matched_running,
+            ticks: Vec::new(),
         });
         match answer.await {
             Ok(Answer::Stored(first)) => first,
