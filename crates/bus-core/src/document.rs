@@ -257,6 +257,8 @@ pub enum Kind {
     Webhook(BusName, RuleName, TargetId),
     /// Nothing that this server can reach.
     Unknown,
+    /// What a document of operators describes, by its name. The webhook that it means is kept with the target.
+    Destination(String),
 }
 
 impl Kind {
@@ -272,7 +274,22 @@ impl Kind {
         if let Some(log) = arn.log() {
             return Self::Log(log);
         }
-        Self::webhook(&arn).unwrap_or(Self::Unknown)
+        let found = Self::webhook(&arn).or_else(|| Self::destination(&arn));
+        found.unwrap_or(Self::Unknown)
+    }
+
+    /// Whether attempts at it go out of the house.
+    #[must_use]
+    pub fn is_outbound(&self) -> bool {
+        matches!(self, Self::Webhook(..) | Self::Destination(_))
+    }
+
+    /// The destination that an ARN names, of any account: `api-destination/NAME`, with or without AWS's id.
+    #[must_use]
+    pub fn destination(arn: &Arn<'_>) -> Option<Self> {
+        let resource = arn.resource.strip_prefix("api-destination/")?;
+        let name = resource.split_once('/').map_or(resource, |(name, _)| name);
+        (arn.service == "events" && !name.is_empty()).then(|| Self::Destination(name.into()))
     }
 
     fn webhook(arn: &Arn<'_>) -> Option<Self> {
@@ -517,6 +534,10 @@ mod tests {
         assert!(
             matches!(kind(&home.webhook_arn("b", "r", "t")), Kind::Webhook(b, _, _) if b.as_str() == "b")
         );
+        for arn in ["api-destination/d", "api-destination/d/0-1"] {
+            let arn = format!("arn:aws:events:us-east-1:000000000000:{arn}");
+            assert_eq!(kind(&arn), Kind::Destination("d".into()));
+        }
         assert_eq!(
             kind("arn:aws:lambda:us-east-1:000000000000:function:f"),
             Kind::Unknown

@@ -748,7 +748,7 @@ impl State {
         // What goes out of the house and what stays in it have different slots, so a target that changes from
         // one to the other has two backlogs. And a webhook that comes back as another kind has not come back
         // (F27).
-        let webhook = matches!(kind, Kind::Webhook(..));
+        let webhook = kind.is_outbound();
         let backlog_name = (name.0.clone(), name.1.clone(), name.2.clone(), webhook);
         let backlog = *self
             .backlog_names

@@ -5,6 +5,7 @@
 
 use super::{Context, Source, Written};
 use crate::diagnostic::{Diagnostic, Severity, char_boundary, did_you_mean};
+use crate::dispatcher::SECRET_OF_ENVIRONMENT;
 use crate::shapers;
 use bus_core::document::{
     DeadLetterConfig, InputTransformer, Kind, Origin, RetryPolicy, Rule, RuleState, Schedule,
@@ -12,6 +13,7 @@ use bus_core::document::{
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
+use lifecycle::documents::{self, span_of};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -72,6 +74,85 @@ pub struct Read {
     pub warnings: Vec<Diagnostic>,
     /// Webhooks named by ARN, and the fault if there is none.
     pub webhooks_named: Vec<(Kind, Diagnostic)>,
+    /// Destinations named by ARN, and the fault if there is none.
+    pub destinations_named: Vec<(String, Diagnostic)>,
+}
+
+/// A destination: what `api-destination/NAME` means.
+pub struct Destination {
+    pub name: String,
+    pub webhook: Webhook,
+    /// The fault if it is the second of its name.
+    pub duplicate: Diagnostic,
+}
+
+/// Reads a file of a destination.
+pub fn destination(
+    path: &Path,
+    text: &str,
+    context: &Context,
+) -> (Option<Destination>, Vec<Diagnostic>) {
+    let source = Source {
+        file: path.display().to_string(),
+        text: redacted(text).into(),
+    };
+    let diagnostic = |code, pointer: &str, message, help| Diagnostic {
+        code,
+        severity: Severity::Error,
+        file: source.file.clone(),
+        text: source.text.clone(),
+        span: span_of(text, pointer).unwrap_or(0..0),
+        message,
+        help,
+    };
+    let options = Options {
+        complexity_limit: None,
+    };
+    let document = match documents::Destination::read(text, &options) {
+        Ok(document) => document,
+        Err(faults) => {
+            let told = |fault: documents::Fault| Diagnostic {
+                span: fault.span.unwrap_or(0..0),
+                ..diagnostic(fault.code.as_str(), "", fault.message, fault.help)
+            };
+            return (None, faults.into_iter().map(told).collect());
+        }
+    };
+    let mut faults = Vec::new();
+    if let Err(refusal) = context.egress.check_url(&document.url) {
+        let message = refusal.to_string();
+        let help = refusal.help();
+        faults.push(diagnostic("webhook::url", "/Url", message, Some(help)));
+    }
+    for (name, value) in &document.headers {
+        if let Err(error) = check_header(name, value) {
+            let message = format!("header `{name}`: {error}");
+            faults.push(diagnostic("webhook::header", "/Headers", message, None));
+        }
+    }
+    let written = document.secret.as_deref();
+    let written = written.filter(|text| !text.starts_with(SECRET_OF_ENVIRONMENT));
+    if let Some(Err(error)) = written.map(Secret::parse) {
+        let message = error.to_string();
+        faults.push(diagnostic("webhook::secret", "/Secret", message, None));
+    }
+    let duplicate = diagnostic(
+        "destination::duplicate",
+        "/Name",
+        format!("a second destination `{}`", document.name),
+        Some("a destination's name is one of a kind: rename one of them".into()),
+    );
+    let destination = Destination {
+        name: document.name,
+        webhook: Webhook {
+            url: document.url,
+            method: Some(document.method),
+            headers: document.headers,
+            secret: document.secret,
+        },
+        duplicate,
+    };
+    (faults.is_empty().then_some(destination), faults)
 }
 
 /// Reads a file.
@@ -621,6 +702,15 @@ impl Reader<'_> {
                 );
                 self.read.webhooks_named.push((kind, fault));
             }
+            Kind::Destination(name) => {
+                let fault = self.diagnostic(
+                    "target::arn",
+                    span(node),
+                    format!("there is no destination `{name}`"),
+                    None,
+                );
+                self.read.destinations_named.push((name, fault));
+            }
             Kind::Unknown if arn.service == "sqs" && arn.resource.ends_with(".fifo") => {
                 return Err(self.fifo("target::arn", span(node)));
             }
@@ -635,10 +725,7 @@ impl Reader<'_> {
             }
             Kind::Unknown => {
                 let message = match arn.service {
-                    "events" => {
-                        "event buses and API destinations as targets come with a later version"
-                            .into()
-                    }
+                    "events" => "event buses as targets come with a later version".into(),
                     service => format!("Targets of service {service} are not available on Busbar."),
                 };
                 let help = "use a Queue, a Log or a Webhook";
