@@ -308,6 +308,13 @@ pub enum Record<'a> {
         /// What the door needs besides.
         rest: &'a [u8],
     },
+    /// A rule's schedule has fired; its event stands in the same block.
+    Ticked {
+        /// The rule, on the default bus.
+        rule: &'a str,
+        /// The tick.
+        at_ms: i64,
+    },
 }
 
 fn keys(w: &mut Writer, keys: &[Key]) {
@@ -554,6 +561,11 @@ impl<'a> Record<'a> {
                 w.u128(*seed);
                 w.bytes(rest);
             }
+            Self::Ticked { rule, at_ms } => {
+                begin(19);
+                w.text(rule);
+                w.i64(*at_ms);
+            }
         }
         w.0
     }
@@ -700,6 +712,10 @@ impl<'a> Record<'a> {
                 seed: r.u128()?,
                 rest: r.bytes()?,
             },
+            19 => Self::Ticked {
+                rule: r.text()?,
+                at_ms: r.i64()?,
+            },
             _ => return Err(DecodeError::Unknown("kind")),
         })
     }
@@ -748,6 +764,10 @@ mod tests {
                 secret: [7; 32],
             },
             Record::Stop,
+            Record::Ticked {
+                rule: "nightly",
+                at_ms: 60_000,
+            },
             Record::Event {
                 deliveries: vec![1, 2, 3],
                 event,

@@ -23,6 +23,7 @@ pub struct Routing {
 struct BusRoutes {
     set: RuleSet<u32>,
     rules: Routes,
+    scheduled: HashMap<RuleName, u32>,
 }
 
 #[derive(Debug)]
@@ -94,9 +95,60 @@ impl Routing {
         };
         let mut ids = Vec::new();
         routes.set.matches(envelope, &mut ids);
+        routes.deliver(&ids, envelope, shapers, accepted_ms)
+    }
+
+    /// The deliveries of the event of a schedule: its own rule gets it whatever its pattern, others if they
+    /// match. `None` if the rule has no schedule any more, or is off.
+    /// Source: eventbridge-api.md 9.2.
+    ///
+    /// # Errors
+    /// [`TooManyDeliveries`].
+    pub fn route_tick(
+        &self,
+        rule: &RuleName,
+        envelope: &[u8],
+        shapers: &Shapers,
+        accepted_ms: i64,
+    ) -> Result<Option<Routed>, TooManyDeliveries> {
+        let routes = self.buses.get(BusName::default_bus().as_str());
+        let Some((routes, own)) = routes.and_then(|it| Some((it, *it.scheduled.get(rule)?))) else {
+            return Ok(None);
+        };
+        let mut ids = Vec::new();
+        routes.set.matches(envelope, &mut ids);
+        if !ids.contains(&own) {
+            ids.push(own);
+        }
+        let routed = routes.deliver(&ids, envelope, shapers, accepted_ms);
+        routed.map(Some)
+    }
+
+    /// Names of the rules that match an event, for people.
+    #[must_use]
+    pub fn matching(&self, bus: &str, envelope: &[u8]) -> Vec<RuleName> {
+        let Some(routes) = self.buses.get(bus) else {
+            return Vec::new();
+        };
+        let mut ids = Vec::new();
+        routes.set.matches(envelope, &mut ids);
+        ids.iter()
+            .map(|id| routes.rules.of(*id).name.clone())
+            .collect()
+    }
+}
+
+impl BusRoutes {
+    fn deliver(
+        &self,
+        ids: &[u32],
+        envelope: &[u8],
+        shapers: &Shapers,
+        accepted_ms: i64,
+    ) -> Result<Routed, TooManyDeliveries> {
         let mut deliveries = Vec::new();
-        for id in &ids {
-            for version in &routes.rules.of(*id).targets {
+        for id in ids {
+            for version in &self.rules.of(*id).targets {
                 // A queue's message is shaped at each read, so it must be known now that it can be.
                 let waits = matches!(version.kind, Kind::Queue(_))
                     && version.target.shapes()
@@ -113,17 +165,10 @@ impl Routing {
         })
     }
 
-    /// Names of the rules that match an event, for people.
-    #[must_use]
-    pub fn matching(&self, bus: &str, envelope: &[u8]) -> Vec<RuleName> {
-        let Some(routes) = self.buses.get(bus) else {
-            return Vec::new();
-        };
-        let mut ids = Vec::new();
-        routes.set.matches(envelope, &mut ids);
-        ids.iter()
-            .map(|id| routes.rules.of(*id).name.clone())
-            .collect()
+    fn remove(&mut self, number: u32, name: &RuleName) {
+        self.set.remove(number);
+        self.rules.set(number, None);
+        self.scheduled.remove(name);
     }
 }
 
@@ -184,8 +229,7 @@ impl Router {
             {
                 Some(rule) => set_rule(routes, number, state, rule),
                 None => {
-                    routes.set.remove(number);
-                    routes.rules.set(number, None);
+                    routes.remove(number, &key.1);
                     if state.rule(key.0.as_str(), key.1.as_str()).is_none() {
                         self.numbers.remove(key);
                         self.free.push(number);
@@ -208,12 +252,18 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
         complexity_limit: None,
     };
     let pattern = rule.pattern.as_deref().filter(|text| !text.is_empty());
-    let Some(pattern) = pattern.and_then(|text| Pattern::parse_with(text, &options).ok()) else {
-        routes.set.remove(number);
-        routes.rules.set(number, None);
+    let pattern = pattern.and_then(|text| Pattern::parse_with(text, &options).ok());
+    if pattern.is_none() || rule.schedule.is_none() {
+        routes.remove(number, &rule.name);
+    }
+    if let Some(pattern) = &pattern {
+        routes.set.replace(number, pattern);
+    }
+    if rule.schedule.is_some() {
+        routes.scheduled.insert(rule.name.clone(), number);
+    } else if pattern.is_none() {
         return;
-    };
-    routes.set.replace(number, &pattern);
+    }
     let targets = rule
         .targets
         .keys()

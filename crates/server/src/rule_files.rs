@@ -17,9 +17,10 @@ pub mod keeper;
 pub mod lint;
 mod read;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use bus_core::document::{Kind, Rule};
-use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
+use bus_core::name::{Arn, BusName, Home, QueueName, RuleName, TargetId};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -31,13 +32,10 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
+/// The folder beside `rules` whose files say what `api-destination/NAME` means.
+const DESTINATIONS: &str = "destinations";
 /// Folders beside `rules` that a later version reads.
-const LATER: [&str; 4] = [
-    "catalogue",
-    "monitors",
-    "notification-profiles",
-    "destinations",
-];
+const LATER: [&str; 3] = ["catalogue", "monitors", "notification-profiles"];
 
 /// What became of the newest look at the rule files.
 #[derive(Debug, Clone, Default)]
@@ -161,6 +159,11 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
     let mut set = Set::default();
     for path in files {
         match read_text(path) {
+            Ok(text) if is_destination(path) => {
+                let (destination, faults) = read::destination(path, &text, context);
+                set.faults.extend(faults);
+                set.destinations_written.extend(destination);
+            }
             Ok(text) => {
                 let read = read::file(path, &text, context);
                 set.add(read);
@@ -169,6 +172,7 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
         }
     }
     set.check_webhooks();
+    set.lead_to_destinations();
     if !set.faults.is_empty() {
         // Faults of the set were found after those of its files.
         let place = |fault: &Diagnostic| files.iter().position(|f| *f == *Path::new(&fault.file));
@@ -190,6 +194,8 @@ struct Set {
     by_name: BTreeMap<(BusName, RuleName), usize>,
     webhooks: BTreeSet<(BusName, RuleName, TargetId)>,
     webhooks_named: Vec<(Kind, Diagnostic)>,
+    destinations_named: Vec<(String, Diagnostic)>,
+    destinations_written: Vec<read::Destination>,
 }
 
 impl Set {
@@ -198,6 +204,7 @@ impl Set {
         self.queues.extend(read.queues);
         self.loaded.warnings.extend(read.warnings);
         self.webhooks_named.extend(read.webhooks_named);
+        self.destinations_named.extend(read.destinations_named);
         for (rule, written) in read.rules {
             let key = (rule.bus.clone(), rule.name.clone());
             if let Some(first) = self.by_name.get(&key) {
@@ -239,7 +246,48 @@ impl Set {
     }
 }
 
-/// The rule files of a directory, by name, and what was passed over.
+impl Set {
+    /// Gives each target whose ARN names a destination the webhook that it means.
+    fn lead_to_destinations(&mut self) {
+        let mut webhooks = BTreeMap::new();
+        for written in std::mem::take(&mut self.destinations_written) {
+            match webhooks.entry(written.name) {
+                Entry::Vacant(entry) => drop(entry.insert(written.webhook)),
+                Entry::Occupied(_) => self.faults.push(written.duplicate),
+            }
+        }
+        let names: Vec<&str> = webhooks.keys().map(String::as_str).collect();
+        for (name, mut fault) in std::mem::take(&mut self.destinations_named) {
+            if !webhooks.contains_key(&name) {
+                fault.help = Some(if names.is_empty() {
+                    format!("write it as {DESTINATIONS}/{name}.json beside the folder `rules`")
+                } else {
+                    did_you_mean(&name, &names)
+                });
+                self.faults.push(fault);
+            }
+        }
+        // Other members of the targets of faulty sets are looked at by nobody.
+        let rules = self.loaded.rules.iter_mut();
+        for target in rules.flat_map(|rule| rule.targets.values_mut()) {
+            let name = Arn::parse(&target.arn).and_then(|arn| Kind::destination(&arn));
+            if let Some(Kind::Destination(name)) = name {
+                target.webhook = webhooks.get(&name).cloned();
+            }
+        }
+    }
+}
+
+/// Whether a file stands in a folder of destinations: beside one of rules.
+fn is_destination(path: &Path) -> bool {
+    let folder = path.parent();
+    folder.is_some_and(|folder| {
+        folder.file_name().is_some_and(|name| name == DESTINATIONS)
+            && folder.with_file_name("rules").is_dir()
+    })
+}
+
+/// The files of a directory, rules before destinations, each by name, and what was passed over.
 ///
 /// # Errors
 /// [`LoadError`].
@@ -265,6 +313,9 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
             );
         }
         (files, _) = list(&dir.join("rules"))?;
+        if folders.contains(DESTINATIONS) {
+            files.extend(list(&dir.join(DESTINATIONS))?.0);
+        }
     }
     if FILES_MAX < files.len() {
         let text = format!("{} rule files, the bound is {FILES_MAX}", files.len());
