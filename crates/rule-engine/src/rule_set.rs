@@ -275,12 +275,10 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
                 Ask::Present | Ask::Leaf(_) => {}
             }
         }
-        let always = self.always.iter().position(|it| *it == number);
-        if let Some(at) = always {
-            Arc::make_mut(&mut self.always).swap_remove(at);
-        }
         if let Some(key) = waits.first() {
             self.wanted.wait(self.keys.get(*key).path, false);
+        } else if let Some(at) = self.always.iter().position(|it| *it == number) {
+            Arc::make_mut(&mut self.always).swap_remove(at);
         }
         for (place, key) in waits.iter().enumerate() {
             if !waits[..place].contains(key) {

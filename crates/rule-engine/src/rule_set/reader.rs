@@ -200,8 +200,8 @@ impl Reader {
         (field.place == fields::ROOT).then_some(field)
     }
 
-    /// False when a field is certainly in none of the ranges of `leaf`, which asks for nothing
-    /// else: then nobody has to tell whether its number is comparable.
+    /// False when `leaf` asks for ranges alone and the field is in none of them: then nobody has to
+    /// tell whether its number is comparable.
     pub(super) fn may_be_in_range(&self, leaf: &Leaf, field: &Field) -> bool {
         let Known::Double(double) = field.number.get() else {
             return true;
