@@ -187,13 +187,22 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
         }
         for number in &scratch.candidates {
             let record = self.records.get(*number);
-            if verify(
-                &record,
-                event,
-                &scratch.reader,
-                &mut scratch.conditions,
-                &mut scratch.agree,
-            ) {
+            let reader = &scratch.reader;
+            let matches = record
+                .decide(
+                    |path, key| reader.is_only(path, key),
+                    |path| reader.only(path),
+                )
+                .unwrap_or_else(|| {
+                    verify(
+                        &record,
+                        event,
+                        &scratch.reader,
+                        &mut scratch.conditions,
+                        &mut scratch.agree,
+                    )
+                });
+            if matches {
                 out.push(record.id);
             }
         }
@@ -246,7 +255,8 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
             let span = specs.get(place).and_then(|spec| spec.span);
             // A leaf may say the same thing twice.
             if span.is_some() || !waits[..place].contains(key) {
-                let seconds = |number| seconds(&self.records, &self.wanted, number);
+                let seconds =
+                    |keys: &Keys, number| seconds(&self.records, &self.wanted, keys, number);
                 self.keys.wait(*key, span, number, seconds);
             }
         }
@@ -407,38 +417,66 @@ fn is_plain(matcher: &Matcher) -> bool {
 fn seconds<'r, Id: Copy + Hash>(
     records: &'r Records<Id>,
     wanted: &Wanted,
+    keys: &Keys,
     number: u32,
 ) -> &'r [u32] {
     let record = records.get(number);
     let waits = record.waits();
     let mut best: &[u32] = &[];
-    let mut best_chance = f64::INFINITY;
+    let (mut best_chance, mut best_length) = (f64::INFINITY, 0);
     for leaf in record.leaves() {
-        let Ask::Any(keys) = leaf.ask else {
+        let Ask::Any(values) = leaf.ask else {
             continue;
         };
-        if leaf.absent || keys.iter().any(|key| waits.contains(key)) {
+        if leaf.absent || values.iter().any(|key| waits.contains(key)) {
             continue;
         }
-        let chance = keys.len() as f64 / f64::from(wanted.node(leaf.path).asked.keys);
-        if chance < best_chance {
-            (best, best_chance) = (keys, chance);
+        let asked = &wanted.node(leaf.path).asked;
+        let chances = values.iter().map(|key| keys.chance(asked, *key));
+        let (chance, length) = chances.fold((0.0, usize::MAX), |all, one| {
+            (all.0 + one.0, all.1.min(one.1))
+        });
+        if chance < best_chance || (chance == best_chance && best_length < length) {
+            (best, best_chance, best_length) = (values, chance, length);
         }
     }
     best
 }
 
-/// Apart, so that what is asked most often stays small.
-#[inline(never)]
-fn asks(leaf: &Leaf, event: &[u8], reader: &Reader, field: &Field) -> bool {
-    if !reader.may_be_in_range(leaf, field) {
-        return false;
+/// True when a field satisfies a leaf.
+fn holds(ask: &Ask<&Leaf, &[u32]>, event: &[u8], reader: &Reader, field: &Field) -> bool {
+    match ask {
+        Ask::Any(keys) => keys.contains(&field.key),
+        Ask::None(keys) => !keys.contains(&field.key),
+        Ask::Present => true,
+        Ask::Leaf(leaf) => {
+            let value = || reader.value(event, field);
+            reader.may_be_in_range(leaf, field) && value().is_some_and(|value| leaf.holds(&value))
+        }
     }
-    let value = reader.value(event, field);
-    value.is_some_and(|value| leaf.holds(&value))
+}
+
+/// What the fields of a path, which are several or lie in arrays of containers, say to a leaf:
+/// `None` when it can not be met, else whether those that it chooses have to agree with others.
+#[inline(never)]
+fn scattered(leaf: &Compiled<&Leaf, &[u32]>, event: &[u8], reader: &Reader) -> Option<bool> {
+    let (mut there, mut good, mut elsewhere) = (false, false, false);
+    for field in reader.at(leaf.path) {
+        there = true;
+        elsewhere |= field.place != ROOT;
+        good = good || holds(&leaf.ask, event, reader, field);
+        if good && elsewhere {
+            break;
+        }
+    }
+    if !good && (!leaf.absent || (there && !elsewhere)) {
+        return None;
+    }
+    Some(elsewhere)
 }
 
 /// True when an alternative matches what was read of an event.
+#[inline(never)]
 fn verify<Id: Copy>(
     record: &Record<'_, Id>,
     event: &[u8],
@@ -446,39 +484,40 @@ fn verify<Id: Copy>(
     conditions: &mut Vec<Condition>,
     agree: &mut Agree,
 ) -> bool {
-    let holds = |leaf: &Compiled<&Leaf, &[u32]>, field: &Field| match leaf.ask {
-        Ask::Any([key]) => *key == field.key,
-        Ask::Any(keys) => keys.contains(&field.key),
-        Ask::None(keys) => !keys.contains(&field.key),
-        Ask::Present => true,
-        Ask::Leaf(asked) => asks(asked, event, reader, field),
-    };
     // Leaves whose fields lie in arrays of containers: those must agree.
-    let mut seated = 0;
+    let mut seated = false;
     for leaf in record.leaves() {
-        if let Some(field) = reader.only(leaf.path) {
-            if holds(&leaf, field) {
-                continue;
+        let Some(key) = reader.only(leaf.path) else {
+            match scattered(&leaf, event, reader) {
+                None => return false,
+                Some(elsewhere) => seated |= elsewhere,
             }
+            continue;
+        };
+        let met = match leaf.ask {
+            Ask::Any([only]) => *only == key,
+            Ask::Any(keys) => keys.iter().any(|it| *it == key),
+            Ask::None(keys) => keys.iter().all(|it| *it != key),
+            Ask::Present => true,
+            Ask::Leaf(_) => reader
+                .at(leaf.path)
+                .any(|field| holds(&leaf.ask, event, reader, field)),
+        };
+        if !met {
             return false;
         }
-        let (mut there, mut good, mut elsewhere) = (false, false, false);
-        for field in reader.at(leaf.path) {
-            there = true;
-            elsewhere |= field.place != ROOT;
-            good = good || holds(&leaf, field);
-            if good && elsewhere {
-                break;
-            }
-        }
-        if !good && (!leaf.absent || (there && !elsewhere)) {
-            return false;
-        }
-        seated += usize::from(elsewhere);
     }
-    if seated == 0 {
-        return true;
-    }
+    !seated || agrees(record, event, reader, conditions, agree)
+}
+
+/// True when fields can be chosen that satisfy all leaves of an alternative together.
+fn agrees<Id: Copy>(
+    record: &Record<'_, Id>,
+    event: &[u8],
+    reader: &Reader,
+    conditions: &mut Vec<Condition>,
+    agree: &mut Agree,
+) -> bool {
     let mut count = 0;
     for leaf in record.leaves() {
         if conditions.len() == count {
@@ -490,7 +529,8 @@ fn verify<Id: Copy>(
         condition.good.clear();
         for field in reader.at(leaf.path) {
             condition.all.push(field.place);
-            if condition.good.last() != Some(&field.place) && holds(&leaf, field) {
+            let is_new = condition.good.last() != Some(&field.place);
+            if is_new && holds(&leaf.ask, event, reader, field) {
                 condition.good.push(field.place);
             }
         }

@@ -9,6 +9,12 @@ use wide::u8x16;
 /// Bytes of a block.
 const BLOCK: usize = 64;
 
+/// Tells names apart that surely nobody wants.
+pub(crate) trait Unwanted: Copy {
+    /// True when no name without escapes that has this length and first byte is wanted.
+    fn is_unwanted(&self, length: usize, first: u8) -> bool;
+}
+
 /// A reader's place in the blocks of an event.
 #[derive(Debug)]
 pub(crate) struct Blocks<'e> {
@@ -43,13 +49,66 @@ impl<'e> Blocks<'e> {
     /// `at` is never before what was asked for last.
     #[inline(always)]
     pub(crate) fn quote(&mut self, at: usize) -> usize {
-        if at < self.base + BLOCK {
-            let quotes = self.quotes & from(at - self.base);
+        let place = at.wrapping_sub(self.base);
+        if place < BLOCK {
+            let quotes = self.quotes >> place;
             if quotes != 0 {
-                return self.base + quotes.trailing_zeros() as usize;
+                return at.wrapping_add(quotes.trailing_zeros() as usize);
             }
         }
         self.quote_further(at)
+    }
+
+    /// Steps over members of an object while their names are surely unwanted: from `at`, where a
+    /// member or a comma may be, to where it has to be looked closer, with the end of the name that
+    /// begins there if it was seen. Apart from all else, so that the little it needs stays in
+    /// registers.
+    #[inline(never)]
+    pub(crate) fn unwanted(
+        &mut self,
+        mut at: usize,
+        names: impl Unwanted,
+    ) -> (usize, Option<usize>) {
+        let event = self.event;
+        while !self.escapes {
+            if event.get(at) == Some(&b',') {
+                at += 1;
+            }
+            if event.get(at) != Some(&b'"') {
+                return (at, None);
+            }
+            let start = at + 1;
+            let end = self.quote(start);
+            let (Some(first), Some(b':')) = (event.get(start), event.get(end + 1)) else {
+                return (at, Some(end));
+            };
+            if self.escapes || !names.is_unwanted(end - start, *first) {
+                return (at, Some(end));
+            }
+            at = self.skip_value(end + 2);
+        }
+        (at, None)
+    }
+
+    /// Behind the value that begins at `at`, or behind spaces.
+    #[inline(always)]
+    pub(crate) fn skip_value(&mut self, at: usize) -> usize {
+        match self.event.get(at) {
+            Some(b'"') => self.quote(at + 1) + 1,
+            Some(b'{' | b'[') => self.skip_container(at + 1),
+            Some(b' ' | b'\n' | b'\r' | b'\t') => self.skip_value_further(at),
+            _ => scalar_end(self.event, at),
+        }
+    }
+
+    #[cold]
+    fn skip_value_further(&mut self, at: usize) -> usize {
+        let at = space(self.event, at);
+        match self.event.get(at) {
+            Some(b'"') => self.quote(at + 1) + 1,
+            Some(b'{' | b'[') => self.skip_container(at + 1),
+            _ => scalar_end(self.event, at),
+        }
     }
 
     /// The next quote where there is none at hand.
@@ -86,9 +145,9 @@ impl<'e> Blocks<'e> {
             while brackets != 0 {
                 let first = brackets & brackets.wrapping_neg();
                 if closing & first == 0 {
-                    depth += 1;
+                    depth = depth.wrapping_add(1);
                 } else {
-                    depth -= 1;
+                    depth = depth.wrapping_sub(1);
                     if depth == 0 {
                         return self.base + brackets.trailing_zeros() as usize + 1;
                     }
@@ -125,14 +184,14 @@ impl<'e> Blocks<'e> {
         if self.event.len() < base + BLOCK {
             self.fill_tail();
         }
-        let [quotes, backslashes] = masks(self.chunk(), |chunk| {
-            [
-                chunk.simd_eq(u8x16::splat(b'"')),
-                chunk.simd_eq(u8x16::splat(b'\\')),
-            ]
+        let backslash = u8x16::splat(b'\\');
+        let mut backslashes = u8x16::ZERO;
+        [self.quotes] = masks(self.chunk(), |chunk| {
+            backslashes |= chunk.simd_eq(backslash);
+            [chunk.simd_eq(u8x16::splat(b'"'))]
         });
-        self.quotes = quotes;
-        if backslashes != 0 || self.carry {
+        if backslashes.to_bitmask() != 0 || self.carry {
+            let [backslashes] = masks(self.chunk(), |chunk| [chunk.simd_eq(backslash)]);
             self.unescape(backslashes);
         }
     }
@@ -175,16 +234,44 @@ impl<'e> Blocks<'e> {
     }
 }
 
+/// Behind the number or literal that begins at `at`.
+#[inline(always)]
+pub(crate) fn scalar_end(event: &[u8], at: usize) -> usize {
+    // At least one byte, so that what is no JSON ends too.
+    let mut end = at + 1;
+    while let Some(byte) = event.get(end)
+        && b' ' < *byte
+        && !matches!(byte, b',' | b'}' | b']')
+    {
+        end += 1;
+    }
+    end
+}
+
+/// Behind spaces.
+#[inline(always)]
+pub(crate) fn space(event: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = event.get(at)
+        && *byte <= b' '
+    {
+        at += 1;
+    }
+    at
+}
+
 /// The bits from `place` on.
 #[inline]
 fn from(place: usize) -> u64 {
-    !0 << place
+    u64::MAX.wrapping_shl(place as u32)
 }
 
-/// Two questions about each of 64 bytes, as bits.
-#[inline]
-fn masks(chunk: &[u8; BLOCK], ask: impl Fn(u8x16) -> [u8x16; 2]) -> [u64; 2] {
-    let mut found = [0; 2];
+/// Questions about each of 64 bytes, as bits.
+#[inline(always)]
+fn masks<const N: usize>(
+    chunk: &[u8; BLOCK],
+    mut ask: impl FnMut(u8x16) -> [u8x16; N],
+) -> [u64; N] {
+    let mut found = [0; N];
     let (parts, _) = chunk.as_chunks::<16>();
     for (number, part) in parts.iter().enumerate() {
         let answers = ask(u8x16::new(*part));

@@ -285,6 +285,7 @@ impl Keys {
         }
     }
 
+    #[inline(always)]
     pub(super) fn get(&self, key: u32) -> &Key {
         self.row.get(key)
     }
@@ -305,12 +306,22 @@ impl Keys {
         })
     }
 
+    /// The share of events with a value at the key's path that have it, roughly. And the bytes of
+    /// its text.
+    pub(super) fn chance(&self, asked: &Asked, key: u32) -> (f64, usize) {
+        let key = self.row.get(key);
+        // What waits at it uses it once more, or only, for that.
+        let waiting = u32::try_from(key.waiting.len()).unwrap_or(u32::MAX);
+        let uses = key.uses.saturating_sub(waiting).max(waiting);
+        let chance = chance(key.kind, key.text.len(), uses, asked.leaves);
+        (chance, key.text.len())
+    }
+
     /// What it costs to find an alternative by this key: how many will be found with it, and how
     /// often. And the bytes of its text.
     pub(super) fn cost(&self, asked: &Asked, key: u32) -> (f64, usize) {
-        let key = self.row.get(key);
-        let chance = chance(key.kind, key.text.len(), asked.keys);
-        ((key.waiting.len() + 1) as f64 * chance, key.text.len())
+        let (chance, length) = self.chance(asked, key);
+        ((self.get(key).waiting.len() + 1) as f64 * chance, length)
     }
 
     /// As [`Keys::cost`], for a key that may not be there yet.
@@ -318,7 +329,7 @@ impl Keys {
         match self.find(path, asked, spec.kind, &spec.text) {
             Some(key) => self.cost(asked, key),
             None => (
-                chance(spec.kind, spec.text.len(), asked.keys),
+                chance(spec.kind, spec.text.len(), 1, asked.leaves),
                 spec.text.len(),
             ),
         }
@@ -368,13 +379,14 @@ impl Keys {
         key: u32,
         span: Option<Span>,
         alternative: u32,
-        seconds: impl Fn(u32) -> &'s [u32],
+        seconds: impl Fn(&Keys, u32) -> &'s [u32],
     ) {
-        let waiting = self.waiting_mut(key);
+        let mut waiting = std::mem::take(self.waiting_mut(key));
         match span {
             Some(span) => waiting.add_range(alternative, span),
-            None => waiting.add(alternative, seconds),
+            None => waiting.add(alternative, |one| seconds(self, one)),
         }
+        *self.waiting_mut(key) = waiting;
     }
 }
 
@@ -422,10 +434,10 @@ fn hash(path: u32, kind: Kind, text: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The share of events with a value at a path that have a key there, roughly, when the path has
-/// `keys` of them.
-fn chance(kind: Kind, length: usize, keys: u32) -> f64 {
-    let one = 1.0 / f64::from(keys.max(1));
+/// The share of events with a value at a path that have a key there, roughly: what many rules
+/// ask for is met often. Of the `leaves` that name the path, `uses` ask for it.
+fn chance(kind: Kind, length: usize, uses: u32, leaves: u32) -> f64 {
+    let one = (f64::from(uses.max(1)) / f64::from(leaves.max(1))).min(1.0);
     match kind {
         Kind::String | Kind::Number | Kind::NumberText | Kind::Folded => one,
         Kind::Literal => 0.5,

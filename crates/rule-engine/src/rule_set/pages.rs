@@ -22,6 +22,7 @@ impl<P: Clone> Pages<P> {
         Pages { groups: Vec::new() }
     }
 
+    #[inline(always)]
     pub(super) fn get(&self, number: usize) -> &P {
         &self.groups[number / GROUP][number % GROUP]
     }
@@ -62,6 +63,7 @@ impl<T: Clone + Default> Row<T> {
         self.len
     }
 
+    #[inline(always)]
     pub(super) fn get(&self, number: u32) -> &T {
         &self.pages.get(number as usize / PAGE)[number as usize % PAGE]
     }

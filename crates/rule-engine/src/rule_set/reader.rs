@@ -20,7 +20,7 @@ use crate::fields::{self, Kind as Container, Tree};
 use crate::matcher::{Matcher, Value};
 use crate::number::{Decimal, comparable};
 use crate::pattern::Leaf;
-use crate::scan::Blocks;
+use crate::scan::{Blocks, scalar_end, space};
 
 /// A scalar of the event at a wanted path.
 #[derive(Debug, Clone)]
@@ -80,16 +80,31 @@ impl Field {
 /// The fields of one path, as a chain.
 #[derive(Debug, Clone, Copy, Default)]
 struct Chain {
-    /// The event that it is of.
-    stamp: u64,
     first: u32,
     last: u32,
+    /// The event that it is of, and the key of the field, while it is the only one and outside of
+    /// all arrays of containers; else [`SEVERAL`]. See [`only`].
+    only: u64,
 }
+
+impl Chain {
+    fn stamp(&self) -> u32 {
+        (self.only >> 32) as u32
+    }
+}
+
+#[inline(always)]
+fn only(stamp: u32, key: u32) -> u64 {
+    u64::from(stamp) << 32 | u64::from(key)
+}
+
+/// What no key is.
+const SEVERAL: u32 = NONE - 1;
 
 /// What was read of an event. Kept for the next, so that reading needs no memory of its own.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    stamp: u64,
+    stamp: u32,
     chains: Vec<Chain>,
     fields: Vec<Field>,
     /// Keys of plain values that the event has.
@@ -145,7 +160,11 @@ impl Reader {
     ///
     /// Bounds: linear in the event, but for strings at a path with keys of many lengths.
     pub(super) fn read(&mut self, event: &[u8], rules: For<'_>) -> bool {
-        self.stamp += 1;
+        self.stamp = self.stamp.wrapping_add(1);
+        if self.stamp == 0 {
+            self.chains.fill(Chain::default());
+            self.stamp = 1;
+        }
         self.fields.clear();
         self.hits.clear();
         self.waits.clear();
@@ -177,7 +196,7 @@ impl Reader {
     #[inline]
     pub(super) fn at(&self, path: u32) -> impl Iterator<Item = &Field> {
         let chain = &self.chains[path as usize];
-        let mut next = if chain.stamp == self.stamp {
+        let mut next = if chain.stamp() == self.stamp {
             chain.first
         } else {
             NONE
@@ -189,15 +208,18 @@ impl Reader {
         })
     }
 
-    /// The field of a path that has just one, outside of all arrays of containers.
+    /// The key of the field of a path that has just one, outside of all arrays of containers.
     #[inline(always)]
-    pub(super) fn only(&self, path: u32) -> Option<&Field> {
+    pub(super) fn only(&self, path: u32) -> Option<u32> {
         let chain = &self.chains[path as usize];
-        if chain.stamp != self.stamp || chain.first != chain.last {
-            return None;
-        }
-        let field = self.fields.get(chain.first as usize)?;
-        (field.place == fields::ROOT).then_some(field)
+        let key = chain.only as u32;
+        (chain.stamp() == self.stamp && key != SEVERAL).then_some(key)
+    }
+
+    /// True when the path has just one field, outside of all arrays of containers, with this key.
+    #[inline(always)]
+    pub(super) fn is_only(&self, path: u32, key: u32) -> bool {
+        self.chains[path as usize].only == only(self.stamp, key)
     }
 
     /// False when `leaf` asks for ranges alone and the field is in none of them: then nobody has to
@@ -241,10 +263,14 @@ impl Reader {
         // Whether the walk may end with the last wanted member of the root.
         let mut may_stop = rules.stop_early;
         loop {
-            at = space(event, at);
+            let is_object = matches!(frame.kind, Container::Object);
+            let mut name_end = None;
+            if is_object {
+                (at, name_end) = blocks.unwanted(at, node);
+            }
             match event.get(at) {
                 None => return Ok(()),
-                Some(b',') => {
+                Some(b',' | b' ' | b'\n' | b'\r' | b'\t') => {
                     at += 1;
                     continue;
                 }
@@ -258,23 +284,20 @@ impl Reader {
                 }
                 Some(_) => {
                     let mut target = (frame.node, node, frame.is_straight);
-                    if matches!(frame.kind, Container::Object) {
-                        let end = blocks.quote(at + 1);
-                        let name = event.get(at + 1..end).unwrap_or_default();
-                        let first = head_at(event, at + 1, name.len());
+                    if is_object {
+                        let start = at + 1;
+                        let end = name_end.unwrap_or_else(|| blocks.quote(start));
+                        let name = event.get(start..end).unwrap_or_default();
                         at = space(event, end + 1);
                         if event.get(at) != Some(&b':') {
                             return Ok(());
                         }
                         at = space(event, at + 1);
-                        let escaped = blocks.escapes && name.contains(&b'\\');
-                        let found = if escaped || (node.leads_deeper() && name.contains(&b'.')) {
-                            self.winding(wanted, node, name, escaped)
-                        } else {
-                            wanted.child(node, first, name)
-                        };
-                        let Some((place, child)) = found else {
-                            at = skip(&mut blocks, event, at);
+                        let head = head_at(event, start, name.len());
+                        let Some((place, child)) =
+                            self.find(wanted, node, name, head, blocks.escapes)
+                        else {
+                            at = blocks.skip_value(at);
                             continue;
                         };
                         frame.seen |= 1_u64.checked_shl(place).unwrap_or(0);
@@ -341,6 +364,23 @@ impl Reader {
     fn leave(&mut self, frame: &mut Frame, outer: Frame) {
         self.tree.close(frame.place, frame.kind, Some(outer.kind));
         *frame = outer;
+    }
+
+    /// Where a member's name leads, if anywhere, and the place of that among the node's children.
+    #[inline(always)]
+    fn find(
+        &mut self,
+        wanted: &Wanted,
+        node: &Node,
+        name: &[u8],
+        head: u64,
+        escapes: bool,
+    ) -> Option<(u32, u32)> {
+        let escaped = escapes && name.contains(&b'\\');
+        if escaped || (node.may_wind(name) && name.contains(&b'.')) {
+            return self.winding(wanted, node, name, escaped);
+        }
+        wanted.child(node, head, name)
     }
 
     /// Where a member's name of several steps or with escapes leads.
@@ -461,16 +501,19 @@ impl Reader {
         }
         let index = number(self.fields.len());
         let chain = &mut self.chains[path as usize];
-        if chain.stamp == self.stamp {
+        if chain.stamp() == self.stamp {
             self.fields[chain.last as usize].next = index;
             chain.last = index;
+            chain.only = only(self.stamp, SEVERAL);
         } else {
+            let is_outside = frame.place == fields::ROOT;
+            let key = if is_outside { field.key } else { SEVERAL };
             *chain = Chain {
-                stamp: self.stamp,
                 first: index,
                 last: index,
+                only: only(self.stamp, key),
             };
-            let is_alone = matches!(frame.kind, Container::Object) && frame.place == fields::ROOT;
+            let is_alone = is_outside && matches!(frame.kind, Container::Object);
             if is_alone && is_straight && 0 < node.asked.waiting {
                 self.waited -= 1;
             }
@@ -613,10 +656,13 @@ fn complete(frame: &Frame, node: &Node) -> bool {
         && frame.seen == (1 << children) - 1
 }
 
+/// No member with a dot in its name is shorter.
+const SHORTEST_DOTTED: &str = r#"".":0}"#;
+
 /// True when a name in `rest` may still lead through one of the node's members to a path below it
 /// in one go. An escaped name may be any.
 fn dotted(wanted: &Wanted, node: &Node, rest: &[u8]) -> bool {
-    if !node.leads_deeper() {
+    if !node.leads_deeper() || rest.len() < SHORTEST_DOTTED.len() {
         return false;
     }
     let finds = |node: u32| {
@@ -624,35 +670,6 @@ fn dotted(wanted: &Wanted, node: &Node, rest: &[u8]) -> bool {
         finder.is_some_and(|finder| finder.find(rest).is_some())
     };
     memchr(b'\\', rest).is_some() || node.nodes().any(finds)
-}
-
-/// Behind the value at `at`, which nobody wants.
-#[inline(always)]
-fn skip(blocks: &mut Blocks<'_>, event: &[u8], at: usize) -> usize {
-    match event.get(at) {
-        Some(b'"') => blocks.quote(at + 1) + 1,
-        Some(b'{' | b'[') => blocks.skip_container(at + 1),
-        _ => scalar_end(event, at),
-    }
-}
-
-/// Behind the number or literal that begins at `at`.
-#[inline]
-fn scalar_end(event: &[u8], at: usize) -> usize {
-    let rest = event.get(at..).unwrap_or_default();
-    let length = rest
-        .iter()
-        .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'));
-    // At least one byte, so that what is no JSON ends too.
-    at + length.unwrap_or(rest.len()).max(1)
-}
-
-#[inline(always)]
-fn space(event: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\r' | b'\t') = event.get(at) {
-        at += 1;
-    }
-    at
 }
 
 /// Undoes the escapes of a string. What is no escape is left out.

@@ -82,6 +82,8 @@ const ANY: u32 = 0;
 const NONE: u32 = 1;
 const PRESENT: u32 = 2;
 const LEAF: u32 = 3;
+/// One key, of one plain value.
+const ONE: u32 = ANY << 30 | 1;
 const ABSENT: u32 = 1 << 29;
 const COUNT: u32 = ABSENT - 1;
 
@@ -89,6 +91,38 @@ impl<'r, Id: Copy> Record<'r, Id> {
     /// The keys that it waits at.
     pub(super) fn waits(&self) -> &'r [u32] {
         &self.words[1..1 + self.words[0] as usize]
+    }
+
+    /// Whether it matches, as far as its leaves are plain values and `only` gives the key of the
+    /// one field of each path. `None` when there is more to look at. `is_only` is as `only`, for
+    /// one key.
+    #[inline(always)]
+    pub(super) fn decide(
+        &self,
+        is_only: impl Fn(u32, u32) -> bool,
+        only: impl Fn(u32) -> Option<u32>,
+    ) -> Option<bool> {
+        let mut words = self.words.get(1 + *self.words.first()? as usize..)?;
+        loop {
+            // Nearly all leaves are like this, and nearly all that are looked at are met.
+            while let [path, ONE, key, rest @ ..] = words
+                && is_only(*path, *key)
+            {
+                words = rest;
+            }
+            let [path, kind, rest @ ..] = words else {
+                return Some(true);
+            };
+            let (keys, rest) = rest.split_at_checked((kind & COUNT) as usize)?;
+            let key = only(*path)?;
+            match kind >> 30 {
+                ANY if keys.iter().any(|one| *one == key) => {}
+                NONE if keys.iter().all(|one| *one != key) => {}
+                ANY | NONE => return Some(false),
+                _ => return None,
+            }
+            words = rest;
+        }
     }
 
     #[inline(always)]

@@ -8,6 +8,7 @@ use memchr::memmem::Finder;
 
 use super::keys::Kind;
 use super::pages::Row;
+use crate::scan::Unwanted;
 
 /// The node that all paths begin at; no path ends there.
 pub(super) const ROOT: u32 = 0;
@@ -128,6 +129,8 @@ pub(super) struct Node {
     lengths: u64,
     /// Children that have children.
     deeper: u32,
+    /// First bytes of the names of those (and of others, after removals), modulo 64, as bits.
+    deeper_begin: u64,
     pub(super) asked: Asked,
     /// `"NAME.`, which begins every name that leads through this node's name to one below it:
     /// only such a name can still add to a path when this node has been seen.
@@ -142,6 +145,13 @@ struct Child {
     node: u32,
 }
 
+impl Unwanted for &Node {
+    #[inline(always)]
+    fn is_unwanted(&self, length: usize, first: u8) -> bool {
+        (self.lengths >> length.min(63) | self.deeper_begin >> (first & 63)) & 1 == 0
+    }
+}
+
 impl Node {
     pub(super) fn is_path(&self) -> bool {
         0 < self.asked.leaves
@@ -154,6 +164,14 @@ impl Node {
 
     pub(super) fn has_children(&self) -> bool {
         !self.children.is_empty()
+    }
+
+    /// True when a member with this name may lead through one of the node's members to a path
+    /// below it in one go. It is of any length, but begins as that member's.
+    #[inline(always)]
+    pub(super) fn may_wind(&self, name: &[u8]) -> bool {
+        let first = name.first().copied().unwrap_or_default();
+        self.deeper_begin >> (first & 63) & 1 != 0
     }
 
     /// True when a path goes on below a child.
@@ -191,6 +209,7 @@ impl Wanted {
         self.nodes.len()
     }
 
+    #[inline(always)]
     pub(super) fn node(&self, node: u32) -> &Node {
         self.nodes.get(node)
     }
@@ -245,7 +264,11 @@ impl Wanted {
                     above.dotted = None;
                     let further = above.parent;
                     if parent != ROOT {
-                        self.nodes.get_mut(further).deeper -= 1;
+                        let further = self.nodes.get_mut(further);
+                        further.deeper -= 1;
+                        if further.deeper == 0 {
+                            further.deeper_begin = 0;
+                        }
                     }
                 }
                 self.nodes.give_back(at);
@@ -271,9 +294,12 @@ impl Wanted {
         if above.dotted.is_none() {
             let text = [b"\"", &*above.name, b"."].concat();
             above.dotted = Some(Box::new(Finder::new(&text).into_owned()));
+            let first = above.name.first().copied().unwrap_or(b'.');
             let further = above.parent;
             if parent != ROOT {
-                self.nodes.get_mut(further).deeper += 1;
+                let further = self.nodes.get_mut(further);
+                further.deeper += 1;
+                further.deeper_begin |= 1 << (first & 63);
             }
         }
         node
@@ -288,16 +314,15 @@ impl Wanted {
             return None;
         }
         if node.children.len() <= 8 {
-            return node
-                .children
-                .iter()
-                .enumerate()
-                .find(|(_, child)| {
-                    child.head == head
-                        && child.length == length
-                        && (length <= 8 || *self.nodes.get(child.node).name == *name)
-                })
-                .map(|(place, child)| (place as u32, child.node));
+            for (place, child) in node.children.iter().enumerate() {
+                if child.head == head
+                    && child.length == length
+                    && (length <= 8 || *self.nodes.get(child.node).name == *name)
+                {
+                    return Some((place as u32, child.node));
+                }
+            }
+            return None;
         }
         let place = self.find(node, head, name).ok()?;
         Some((place as u32, node.children[place].node))
