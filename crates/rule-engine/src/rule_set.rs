@@ -496,8 +496,8 @@ fn verify<Id: Copy>(
         };
         let met = match leaf.ask {
             Ask::Any([only]) => *only == key,
-            Ask::Any(keys) => keys.iter().any(|it| *it == key),
-            Ask::None(keys) => keys.iter().all(|it| *it != key),
+            Ask::Any(keys) => keys.contains(&key),
+            Ask::None(keys) => !keys.contains(&key),
             Ask::Present => true,
             Ask::Leaf(_) => reader
                 .at(leaf.path)

@@ -116,8 +116,8 @@ impl<'r, Id: Copy> Record<'r, Id> {
             let (keys, rest) = rest.split_at_checked((kind & COUNT) as usize)?;
             let key = only(*path)?;
             match kind >> 30 {
-                ANY if keys.iter().any(|one| *one == key) => {}
-                NONE if keys.iter().all(|one| *one != key) => {}
+                ANY if keys.contains(&key) => {}
+                NONE if !keys.contains(&key) => {}
                 ANY | NONE => return Some(false),
                 _ => return None,
             }
