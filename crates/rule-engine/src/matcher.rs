@@ -96,6 +96,12 @@ impl Range {
             .is_none_or(|top| number < top.number || (top.inclusive && top.number == number));
         above && below
     }
+
+    /// False when it holds for no number from `low` to `high`.
+    pub(crate) fn reaches(&self, low: f64, high: f64) -> bool {
+        self.bottom.is_none_or(|bottom| bottom.number <= high)
+            && self.top.is_none_or(|top| low <= top.number)
+    }
 }
 
 impl Matcher {

@@ -39,14 +39,16 @@ impl Decimal {
     /// `None` if it takes more significant digits than any double's print; one more may still
     /// pass. What is no number gives anything.
     pub(crate) fn of(text: &[u8]) -> Option<Decimal> {
+        if let Some((short, length)) = Decimal::begin(text)
+            && length == text.len()
+        {
+            return Some(short);
+        }
         let mut decimal = Decimal {
             is_negative: false,
             mantissa: 0,
             exponent: 0,
         };
-        if let Some(short) = Decimal::of_short(text) {
-            return Some(short.normal());
-        }
         let mut is_fraction = false;
         for (at, byte) in text.iter().copied().enumerate() {
             match byte {
@@ -69,30 +71,35 @@ impl Decimal {
         Some(decimal.normal())
     }
 
-    /// Reads a number without an exponent whose digits cannot overflow: nearly every one.
+    /// Reads the number that `text` begins with, and how long it is. `None` for one with an
+    /// exponent or with so many digits that they could overflow, and for what is none: `of` reads
+    /// those.
     #[inline]
-    fn of_short(text: &[u8]) -> Option<Decimal> {
-        let (is_negative, digits) = match text {
-            [b'-', rest @ ..] => (true, rest),
-            _ => (false, text),
+    pub(crate) fn begin(text: &[u8]) -> Option<(Decimal, usize)> {
+        let is_negative = text.first() == Some(&b'-');
+        let start = usize::from(is_negative);
+        let (mut mantissa, mut at) = digits(text, start, 0);
+        let mut count = at - start;
+        let mut behind = 0;
+        if text.get(at) == Some(&b'.') {
+            let from = at + 1;
+            (mantissa, at) = digits(text, from, mantissa);
+            behind = at - from;
+            count += behind;
+        }
+        let is_end = match text.get(at) {
+            None => true,
+            Some(byte) => *byte <= b' ' || matches!(byte, b',' | b'}' | b']'),
         };
-        if 19 <= digits.len() {
+        if !is_end || count == 0 || DIGITS_MAX as usize + 1 < count {
             return None;
         }
-        let (mut mantissa, mut fraction) = (0, None);
-        for (at, byte) in digits.iter().enumerate() {
-            match byte {
-                b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
-                b'.' => fraction = Some(at + 1),
-                _ => return None,
-            }
-        }
-        let behind = fraction.map_or(0, |start| digits.len() - start);
-        Some(Decimal {
+        let decimal = Decimal {
             is_negative,
             mantissa,
-            exponent: -i64::try_from(behind).ok()?,
-        })
+            exponent: -(behind as i64),
+        };
+        Some((decimal.normal(), at))
     }
 
     /// The one of all spellings: without zeros at the end.
@@ -157,6 +164,29 @@ impl Decimal {
         Some((double, is_short && self.exponent.abs() <= 270))
     }
 
+    /// Two doubles between which that of this number lies, the same when it is known; and whether
+    /// it is certainly comparable. `None` where that takes as long as [`Decimal::double`].
+    #[inline]
+    pub(crate) fn between(self) -> Option<(f64, f64, bool)> {
+        if self.mantissa == 0 {
+            return Some((0.0, 0.0, true));
+        }
+        let power = POWERS.get(self.exponent.unsigned_abs() as usize)?;
+        let mantissa = self.mantissa as f64;
+        let size = match self.exponent {
+            0.. => mantissa * power,
+            _ => mantissa / power,
+        };
+        let about = if self.is_negative { -size } else { size };
+        if self.mantissa < 10_u64.pow(15) {
+            return Some((about, about, true));
+        }
+        // Rounded twice, so it may be the one beside; this is three or more beside.
+        const BESIDE: f64 = 1.0 / (1_u64 << 51) as f64;
+        let margin = size * BESIDE;
+        Some((about - margin, about + margin, false))
+    }
+
     /// True when this is what Java prints for `double`.
     pub(crate) fn is_shortest(self, double: f64) -> bool {
         Decimal::of_double(double) == Some(self)
@@ -169,6 +199,39 @@ impl Decimal {
         bytes[8..16].copy_from_slice(&self.exponent.to_le_bytes());
         bytes
     }
+}
+
+/// The digits of `text` from `at` on, behind those of `number`, and where they end. What overflows
+/// is wrong.
+#[inline(always)]
+fn digits(text: &[u8], mut at: usize, mut number: u64) -> (u64, usize) {
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>())
+        && let Some(eight) = eight_digits(u64::from_le_bytes(*chunk))
+    {
+        number = number.wrapping_mul(100_000_000).wrapping_add(eight);
+        at += 8;
+    }
+    while let Some(byte @ b'0'..=b'9') = text.get(at) {
+        number = number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+        at += 1;
+    }
+    (number, at)
+}
+
+/// The number that eight digits are, the first of them in the lowest byte.
+/// Source: the arithmetic in one word of fast_float's `parse_eight_digits_unrolled`.
+#[inline(always)]
+fn eight_digits(text: u64) -> Option<u64> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let digits = text.wrapping_sub(ZEROS);
+    let above = text.wrapping_add(0x4646_4646_4646_4646);
+    if (digits | above) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let low = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(100 + (1_000_000 << 32));
+    let high = (pairs >> 16 & 0x0000_00FF_0000_00FF).wrapping_mul(1 + (10_000 << 32));
+    Some(low.wrapping_add(high) >> 32)
 }
 
 /// An exponent's text as a number; beyond any that a double or a length could offset, the bound.
@@ -188,7 +251,7 @@ fn clamped(text: &[u8]) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::comparable;
+    use super::{Decimal, comparable};
 
     #[test]
     fn spellings_of_one_number_are_one_double() {
@@ -310,9 +373,18 @@ mod tests {
     /// Tokens that the suite draws. Once, 20 million were.
     const TOKENS: u32 = 200_000;
 
-    /// Whether `text` is comparable as event-patterns.md 4.2 has it, digit by digit.
+    /// Whether `text` is comparable as event-patterns.md 4.2 has it, digit by digit; and what is
+    /// told of it without reading it wholly.
     #[track_caller]
     fn check_definition(text: &str) {
+        if let Some((decimal, length)) = Decimal::begin(text.as_bytes()) {
+            assert_eq!(length, text.len());
+            let double: f64 = text.parse().unwrap();
+            if let Some((low, high, is_certain)) = decimal.between() {
+                assert!(low <= double && double <= high, "{text}: {low} to {high}");
+                assert!(!is_certain || comparable(text).is_some(), "{text}");
+            }
+        }
         let double: f64 = text.parse().unwrap();
         let exact = digits(text);
         let expected = if exact.1.is_empty() {

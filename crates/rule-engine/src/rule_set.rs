@@ -457,9 +457,14 @@ fn holds(ask: &Ask<&Leaf, &[u32]>, event: &[u8], reader: &Reader, field: &Field)
 }
 
 /// What the fields of a path, which are several or lie in arrays of containers, say to a leaf:
-/// `None` when it can not be met, else whether those that it chooses have to agree with others.
+/// `None` when it cannot be met, else whether they lie in such arrays, where those of other leaves
+/// have to agree with them; and whether one of them is as it asks.
 #[inline(never)]
-fn scattered(leaf: &Compiled<&Leaf, &[u32]>, event: &[u8], reader: &Reader) -> Option<bool> {
+fn scattered(
+    leaf: &Compiled<&Leaf, &[u32]>,
+    event: &[u8],
+    reader: &Reader,
+) -> Option<(bool, bool)> {
     let (mut there, mut good, mut elsewhere) = (false, false, false);
     for field in reader.at(leaf.path) {
         there = true;
@@ -472,7 +477,7 @@ fn scattered(leaf: &Compiled<&Leaf, &[u32]>, event: &[u8], reader: &Reader) -> O
     if !good && (!leaf.absent || (there && !elsewhere)) {
         return None;
     }
-    Some(elsewhere)
+    Some((elsewhere, good))
 }
 
 /// True when an alternative matches what was read of an event.
@@ -485,12 +490,13 @@ fn verify<Id: Copy>(
     agree: &mut Agree,
 ) -> bool {
     // Leaves whose fields lie in arrays of containers: those must agree.
-    let mut seated = false;
+    let (mut seated, mut is_good) = (0, true);
     for leaf in record.leaves() {
         let Some(key) = reader.only(leaf.path) else {
             match scattered(&leaf, event, reader) {
                 None => return false,
-                Some(elsewhere) => seated |= elsewhere,
+                Some((true, good)) => (seated, is_good) = (seated + 1, good),
+                Some((false, _)) => {}
             }
             continue;
         };
@@ -507,7 +513,11 @@ fn verify<Id: Copy>(
             return false;
         }
     }
-    !seated || agrees(record, event, reader, conditions, agree)
+    // One has nobody to agree with.
+    match seated {
+        0 | 1 => is_good,
+        _ => agrees(record, event, reader, conditions, agree),
+    }
 }
 
 /// True when fields can be chosen that satisfy all leaves of an alternative together.
@@ -543,11 +553,7 @@ fn agrees<Id: Copy>(
             count += 1;
         }
     }
-    match &conditions[..count] {
-        // Nothing is chosen before it, so its fields, which it has, all agree.
-        [only] => !only.good.is_empty(),
-        several => agree.holds(several, &reader.tree),
-    }
+    agree.holds(&conditions[..count], &reader.tree)
 }
 
 #[cfg(test)]

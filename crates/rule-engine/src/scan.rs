@@ -71,9 +71,8 @@ impl<'e> Blocks<'e> {
     ) -> (usize, Option<usize>) {
         let event = self.event;
         while !self.escapes {
-            if event.get(at) == Some(&b',') {
-                at += 1;
-            }
+            at += usize::from(event.get(at) == Some(&b','));
+            at = space(event, at);
             if event.get(at) != Some(&b'"') {
                 return (at, None);
             }
@@ -93,16 +92,6 @@ impl<'e> Blocks<'e> {
     /// Behind the value that begins at `at`, or behind spaces.
     #[inline(always)]
     pub(crate) fn skip_value(&mut self, at: usize) -> usize {
-        match self.event.get(at) {
-            Some(b'"') => self.quote(at + 1) + 1,
-            Some(b'{' | b'[') => self.skip_container(at + 1),
-            Some(b' ' | b'\n' | b'\r' | b'\t') => self.skip_value_further(at),
-            _ => scalar_end(self.event, at),
-        }
-    }
-
-    #[cold]
-    fn skip_value_further(&mut self, at: usize) -> usize {
         let at = space(self.event, at);
         match self.event.get(at) {
             Some(b'"') => self.quote(at + 1) + 1,

@@ -216,18 +216,22 @@ impl Waiting {
         ranges.tops.insert(at, (span.top, alternative));
     }
 
-    /// Adds to `out` the ranges around `point`; all of them have `bits` first bits in common
-    /// with it.
-    pub(super) fn collect_ranges(&self, point: u64, bits: usize, out: &mut Vec<u32>) {
+    /// Adds to `out` the ranges that may hold for a number from `low` to `high`, which lie close
+    /// together; all of the ranges have `bits` first bits in common with one of them.
+    pub(super) fn collect_ranges(&self, low: u64, high: u64, bits: usize, out: &mut Vec<u32>) {
         let Waiting::Ranges(ranges) = self else {
             return;
         };
         // The next bit tells the sides of the centre apart, and every range reaches over it.
-        if bits < 64 && point >> (63 - bits) & 1 == 0 {
-            let inside = ranges.bottoms.iter().take_while(|(end, _)| *end <= point);
+        let is_one_side =
+            low == high || (bits < 64 && first_bits(low, bits + 1) == first_bits(high, bits + 1));
+        if !is_one_side {
+            out.extend(ranges.bottoms.iter().map(|(_, alternative)| *alternative));
+        } else if bits < 64 && low >> (63 - bits) & 1 == 0 {
+            let inside = ranges.bottoms.iter().take_while(|(end, _)| *end <= high);
             out.extend(inside.map(|(_, alternative)| *alternative));
         } else {
-            let inside = ranges.tops.iter().take_while(|(end, _)| point <= *end);
+            let inside = ranges.tops.iter().take_while(|(end, _)| low <= *end);
             out.extend(inside.map(|(_, alternative)| *alternative));
         }
     }
@@ -417,7 +421,12 @@ fn count(asked: &mut Asked, kind: Kind, text: &[u8], number: u32, more: bool) {
         Kind::FoldedPrefix => rare.folded_prefixes.change(text.len(), more),
         Kind::FoldedSuffix => rare.folded_suffixes.change(text.len(), more),
         Kind::Block => rare.blocks.change(usize::from(text[0]), more),
-        Kind::Range => rare.ranges.change(usize::from(text[0]), more),
+        Kind::Range => {
+            let first = text[1..].first_chunk().expect("eight bytes of bits");
+            let first = u64::from_le_bytes(*first);
+            rare.ranges
+                .change(usize::from(text[0]), first, number, more);
+        }
         Kind::Gram => rare.grams.change(text.len(), more),
         Kind::Grammed => rare.grammed = more.then_some(number),
         Kind::String | Kind::Number | Kind::NumberText | Kind::Literal | Kind::Present => {
@@ -622,11 +631,15 @@ fn range_spec<'l>(range: &Range) -> Option<Spec<'l>> {
 pub(super) fn range_text(point: u64, bits: usize) -> [u8; 9] {
     let mut text = [0; 9];
     text[0] = u8::try_from(bits).expect("there are 64 bits");
-    let head = u32::try_from(64 - bits)
-        .ok()
-        .and_then(|rest| point.checked_shr(rest));
-    text[1..].copy_from_slice(&head.unwrap_or(0).to_le_bytes());
+    text[1..].copy_from_slice(&first_bits(point, bits).to_le_bytes());
     text
+}
+
+/// The first `bits` bits of `point`.
+#[inline]
+pub(super) fn first_bits(point: u64, bits: usize) -> u64 {
+    let rest = 64 - bits as u32;
+    point.checked_shr(rest).unwrap_or(0)
 }
 
 /// For the reader: the address of a text, as a width and its bits.

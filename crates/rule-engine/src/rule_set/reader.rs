@@ -15,7 +15,7 @@ use std::cell::Cell;
 use memchr::memchr;
 
 use super::keys::{self, Keys, Kind, NONE};
-use super::wanted::{Asked, Lengths, Node, ROOT, Rare, Wanted, head, head_at};
+use super::wanted::{Asked, Lengths, Node, ROOT, Ranges, Rare, Wanted, head, head_at};
 use crate::fields::{self, Kind as Container, Tree};
 use crate::matcher::{Matcher, Value};
 use crate::number::{Decimal, comparable};
@@ -54,8 +54,8 @@ enum Scalar {
 #[derive(Debug, Clone, Copy)]
 enum Known {
     Nothing,
-    /// Its double.
-    Double(f64),
+    /// Its double lies between these.
+    Between(f64, f64),
     Comparable(f64),
     Incomparable,
 }
@@ -66,10 +66,7 @@ impl Field {
         let told = match self.number.get() {
             Known::Comparable(double) => return Some(double),
             Known::Incomparable => return None,
-            Known::Double(double) => Decimal::of(text.as_bytes())
-                .is_some_and(|decimal| decimal.is_shortest(double))
-                .then_some(double),
-            Known::Nothing => comparable(text),
+            Known::Nothing | Known::Between(..) => comparable(text),
         };
         self.number
             .set(told.map_or(Known::Incomparable, Known::Comparable));
@@ -225,11 +222,11 @@ impl Reader {
     /// False when `leaf` asks for ranges alone and the field is in none of them: then nobody has to
     /// tell whether its number is comparable.
     pub(super) fn may_be_in_range(&self, leaf: &Leaf, field: &Field) -> bool {
-        let Known::Double(double) = field.number.get() else {
+        let Known::Between(low, high) = field.number.get() else {
             return true;
         };
         leaf.matchers.iter().any(|matcher| match matcher {
-            Matcher::Numeric(range) => range.holds(double),
+            Matcher::Numeric(range) => range.reaches(low, high),
             _ => true,
         })
     }
@@ -441,17 +438,24 @@ impl Reader {
                 is_straight,
             }));
         }
+        let mut decimal = None;
         let (scalar, end) = if first == b'"' {
             let end = blocks.quote(start + 1);
             *at = end + 1;
             (Scalar::String, end)
         } else {
-            *at = scalar_end(event, start);
             let scalar = match first {
                 b't' => Scalar::True,
                 b'f' => Scalar::False,
                 b'n' => Scalar::Null,
                 _ => Scalar::Number,
+            };
+            if scalar == Scalar::Number && node.is_path() {
+                decimal = Decimal::begin(event.get(start..).unwrap_or_default());
+            }
+            *at = match decimal {
+                Some((_, length)) => start + length,
+                None => scalar_end(event, start),
             };
             (scalar, *at)
         };
@@ -482,8 +486,9 @@ impl Reader {
             }
             Scalar::String => field.key = self.string(rules.keys, path, &node.asked, bytes),
             Scalar::Number => {
-                let key = self.number(rules.keys, path, &node.asked, bytes, &mut field);
-                field.key = key;
+                let decimal = decimal.map(|(decimal, _)| decimal);
+                let decimal = decimal.or_else(|| Decimal::of(bytes));
+                field.key = self.number(rules.keys, path, &node.asked, bytes, decimal, &field);
             }
             _ => {
                 let letter = &bytes[..1.min(bytes.len())];
@@ -544,25 +549,21 @@ impl Reader {
         path: u32,
         asked: &Asked,
         text: &[u8],
-        field: &mut Field,
+        decimal: Option<Decimal>,
+        field: &Field,
     ) -> u32 {
-        let decimal = Decimal::of(text);
         if let Some(rare) = asked.rare.as_ref().filter(|rare| !rare.ranges.is_empty())
-            && let Some((double, is_certain)) = decimal.and_then(|decimal| decimal.double(text))
+            && let Some((low, high, is_certain)) = decimal.and_then(|decimal| {
+                let exactly = |(double, is_certain)| (double, double, is_certain);
+                let between = decimal.between();
+                between.or_else(|| decimal.double(text).map(exactly))
+            })
         {
             field.number.set(match is_certain {
-                true => Known::Comparable(double),
-                false => Known::Double(double),
+                true => Known::Comparable(low),
+                false => Known::Between(low, high),
             });
-            let point = keys::ordered(double);
-            for bits in rare.ranges.iter() {
-                if let Some(key) =
-                    keys.find(path, asked, Kind::Range, &keys::range_text(point, bits))
-                {
-                    let waiting = &keys.get(key).waiting;
-                    waiting.collect_ranges(point, bits, &mut self.ranges);
-                }
-            }
+            self.ranges(keys, path, asked, &rare.ranges, low, high);
         }
         if asked.plain == 0 {
             return NONE;
@@ -574,6 +575,41 @@ impl Reader {
             return as_number;
         }
         self.plain(keys, path, asked, Kind::NumberText, text)
+    }
+
+    /// Looks up the ranges that may hold for a number from `low` to `high`.
+    fn ranges(
+        &mut self,
+        keys: &Keys,
+        path: u32,
+        asked: &Asked,
+        ranges: &Ranges,
+        low: f64,
+        high: f64,
+    ) {
+        let (low, high) = (keys::ordered(low), keys::ordered(high));
+        let mut collect = |key: u32, bits: usize| {
+            let waiting = &keys.get(key).waiting;
+            waiting.collect_ranges(low, high, bits, &mut self.ranges);
+        };
+        if let Some(few) = ranges.few() {
+            for (bits, first, key) in few {
+                if keys::first_bits(low, *bits) == *first || keys::first_bits(high, *bits) == *first
+                {
+                    collect(*key, *bits);
+                }
+            }
+            return;
+        }
+        for bits in ranges.bits.iter() {
+            let texts = [low, high].map(|point| keys::range_text(point, bits));
+            let different = if texts[0] == texts[1] { 1 } else { 2 };
+            for text in &texts[..different] {
+                if let Some(key) = keys.find(path, asked, Kind::Range, text) {
+                    collect(key, bits);
+                }
+            }
+        }
     }
 
     #[inline]

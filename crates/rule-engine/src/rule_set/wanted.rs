@@ -43,8 +43,7 @@ pub(super) struct Rare {
     pub(super) folded_suffixes: Lengths,
     /// Bits of a block, with 128 added for IPv6.
     pub(super) blocks: Lengths,
-    /// Common bits of the bounds of a range.
-    pub(super) ranges: Lengths,
+    pub(super) ranges: Ranges,
     pub(super) grams: Lengths,
     /// The key of all that wait for some gram.
     pub(super) grammed: Option<u32>,
@@ -88,6 +87,43 @@ impl Few {
         let wanted = (kind, head(text), length(text));
         let alike = move |entry: &&(Kind, u64, u32, u32)| (entry.0, entry.1, entry.2) == wanted;
         Some(self.keys.iter().filter(alike).map(|entry| entry.3))
+    }
+}
+
+/// Keys of ranges.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ranges {
+    /// How many first bits the bounds of a range have in common.
+    pub(super) bits: Lengths,
+    /// Those bits' number, the bits, and the key.
+    few: Vec<(usize, u64, u32)>,
+    /// There were too many at some time.
+    are_many: bool,
+}
+
+impl Ranges {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bits.is_empty()
+    }
+
+    /// All of them, while they are few: faster looked at than looked up.
+    #[inline]
+    pub(super) fn few(&self) -> Option<&[(usize, u64, u32)]> {
+        (!self.are_many).then_some(&self.few)
+    }
+
+    pub(super) fn change(&mut self, bits: usize, first: u64, key: u32, more: bool) {
+        self.bits.change(bits, more);
+        if self.are_many {
+            return;
+        }
+        if !more {
+            self.few.retain(|entry| entry.2 != key);
+        } else if self.few.len() < Few::MOST {
+            self.few.push((bits, first, key));
+        } else {
+            (self.few, self.are_many) = (Vec::new(), true);
+        }
     }
 }
 
