@@ -71,20 +71,23 @@ impl<'e> Blocks<'e> {
     ) -> (usize, Option<usize>) {
         let event = self.event;
         while !self.escapes {
-            at += usize::from(event.get(at) == Some(&b','));
-            at = space(event, at);
+            at = at.wrapping_add(usize::from(event.get(at) == Some(&b',')));
+            if event.get(at) == Some(&b' ') {
+                at = space(event, at);
+            }
             if event.get(at) != Some(&b'"') {
                 return (at, None);
             }
-            let start = at + 1;
+            let start = at.wrapping_add(1);
             let end = self.quote(start);
-            let (Some(first), Some(b':')) = (event.get(start), event.get(end + 1)) else {
+            let colon = event.get(end.wrapping_add(1));
+            let (Some(first), Some(b':')) = (event.get(start), colon) else {
                 return (at, Some(end));
             };
-            if self.escapes || !names.is_unwanted(end - start, *first) {
+            if self.escapes || !names.is_unwanted(end.wrapping_sub(start), *first) {
                 return (at, Some(end));
             }
-            at = self.skip_value(end + 2);
+            at = self.skip_value(end.wrapping_add(2));
         }
         (at, None)
     }
@@ -94,8 +97,8 @@ impl<'e> Blocks<'e> {
     pub(crate) fn skip_value(&mut self, at: usize) -> usize {
         let at = space(self.event, at);
         match self.event.get(at) {
-            Some(b'"') => self.quote(at + 1) + 1,
-            Some(b'{' | b'[') => self.skip_container(at + 1),
+            Some(b'"') => self.quote(at.wrapping_add(1)).wrapping_add(1),
+            Some(b'{' | b'[') => self.skip_container(at.wrapping_add(1)),
             _ => scalar_end(self.event, at),
         }
     }
@@ -227,7 +230,7 @@ impl<'e> Blocks<'e> {
 #[inline(always)]
 pub(crate) fn scalar_end(event: &[u8], at: usize) -> usize {
     // At least one byte, so that what is no JSON ends too.
-    let mut end = at + 1;
+    let mut end = at.wrapping_add(1);
     while let Some(byte) = event.get(end)
         && b' ' < *byte
         && !matches!(byte, b',' | b'}' | b']')

@@ -54,7 +54,9 @@ pub(super) enum Kind {
     Present,
 }
 
+/// One line of the cache.
 #[derive(Debug, Clone, Default)]
+#[repr(align(64))]
 pub(super) struct Key {
     pub(super) path: u32,
     kind: Kind,

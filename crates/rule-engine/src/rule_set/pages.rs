@@ -44,7 +44,8 @@ impl<P: Clone> Pages<P> {
 /// Elements by number; numbers given back are used again.
 #[derive(Debug, Clone)]
 pub(super) struct Row<T> {
-    pages: Pages<Vec<T>>,
+    // An array lies within its page: what is looked up is one place in memory, not two.
+    pages: Pages<[T; PAGE]>,
     len: usize,
     free: Arc<Vec<u32>>,
 }
@@ -80,9 +81,9 @@ impl<T: Clone + Default> Row<T> {
         }
         let number = u32::try_from(self.len).expect("memory ends before numbers");
         if self.len.is_multiple_of(PAGE) {
-            self.pages.push(Vec::with_capacity(PAGE));
+            self.pages.push(std::array::from_fn(|_| T::default()));
         }
-        self.pages.get_mut(self.len / PAGE).push(element);
+        self.pages.get_mut(self.len / PAGE)[self.len % PAGE] = element;
         self.len += 1;
         number
     }
@@ -97,21 +98,29 @@ impl<T: Clone + Default> Row<T> {
 const BUCKETS: usize = 16;
 /// Numbers in a bucket, on average, before there is one bucket more.
 const LOAD: usize = 8;
+/// Numbers that a bucket has room for within itself: nearly always all.
+const SLOTS: usize = 12;
 
 /// Numbers by the hash of what they stand for. It grows by one bucket at a time (linear hashing),
 /// so that no single change pays for all.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    pages: Pages<Vec<Bucket>>,
+    pages: Pages<[Bucket; BUCKETS]>,
     len: usize,
     /// Buckets: those of the last round, a power of two, and those split in this round.
     round: usize,
     split: usize,
 }
 
+/// Two lines of the cache, and of those mostly the first.
 #[derive(Debug, Clone, Default)]
+#[repr(align(64))]
 struct Bucket {
-    slots: Vec<Slot>,
+    tags: [u32; SLOTS],
+    len: u32,
+    numbers: [u32; SLOTS],
+    /// What there is no room for above.
+    more: Vec<Slot>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,10 +129,48 @@ struct Slot {
     number: u32,
 }
 
+impl Bucket {
+    fn within(&self) -> usize {
+        (self.len as usize).min(SLOTS)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let all = self.tags.iter().zip(&self.numbers).take(self.within());
+        let all = all.map(|(tag, number)| Slot {
+            tag: *tag,
+            number: *number,
+        });
+        all.chain(self.more.iter().copied())
+    }
+
+    fn push(&mut self, slot: Slot) {
+        match self.tags.get_mut(self.len as usize) {
+            Some(tag) => {
+                *tag = slot.tag;
+                self.numbers[self.len as usize] = slot.number;
+            }
+            None => self.more.push(slot),
+        }
+        self.len += 1;
+    }
+
+    fn remove(&mut self, number: u32) {
+        let at = self.slots().position(|slot| slot.number == number);
+        let at = at.expect("what is removed was inserted");
+        let last = self.slots().last().expect("it has one");
+        self.len -= 1;
+        match at.checked_sub(SLOTS) {
+            None => (self.tags[at], self.numbers[at]) = (last.tag, last.number),
+            Some(at) => self.more[at] = last,
+        }
+        self.more.pop();
+    }
+}
+
 impl Table {
     pub(super) fn new() -> Self {
         let mut pages = Pages::new();
-        pages.push(vec![Bucket::default()]);
+        pages.push(Default::default());
         Table {
             pages,
             len: 0,
@@ -137,21 +184,28 @@ impl Table {
     }
 
     /// The number of this hash that `is_it` says yes to.
+    #[inline]
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = hash as u32;
         let place = self.place(tag);
         let bucket = &self.pages.get(place / BUCKETS)[place % BUCKETS];
-        bucket
-            .slots
-            .iter()
-            .find(|slot| slot.tag == tag && is_it(slot.number))
-            .map(|slot| slot.number)
+        for at in 0..bucket.within() {
+            if bucket.tags[at] == tag && is_it(bucket.numbers[at]) {
+                return Some(bucket.numbers[at]);
+            }
+        }
+        if bucket.len as usize <= SLOTS {
+            return None;
+        }
+        let mut more = bucket.more.iter();
+        let found = more.find(|slot| slot.tag == tag && is_it(slot.number));
+        found.map(|slot| slot.number)
     }
 
     pub(super) fn insert(&mut self, hash: u64, number: u32) {
         let tag = hash as u32;
         let place = self.place(tag);
-        self.bucket(place).slots.push(Slot { tag, number });
+        self.bucket(place).push(Slot { tag, number });
         self.len += 1;
         if LOAD * (self.round + self.split) < self.len {
             self.grow();
@@ -160,12 +214,11 @@ impl Table {
 
     pub(super) fn remove(&mut self, hash: u64, number: u32) {
         let place = self.place(hash as u32);
-        let slots = &mut self.bucket(place).slots;
-        let at = slots.iter().position(|slot| slot.number == number);
-        slots.swap_remove(at.expect("what is removed was inserted"));
+        self.bucket(place).remove(number);
         self.len -= 1;
     }
 
+    #[inline]
     fn place(&self, tag: u32) -> usize {
         let place = tag as usize & (self.round - 1);
         if place < self.split {
@@ -183,15 +236,14 @@ impl Table {
         let from = self.split;
         let to = self.round + self.split;
         if to.is_multiple_of(BUCKETS) {
-            self.pages.push(Vec::with_capacity(BUCKETS));
+            self.pages.push(Default::default());
         }
         let round = self.round;
-        let slots = std::mem::take(&mut self.bucket(from).slots);
-        let (stay, go): (Vec<Slot>, Vec<Slot>) = slots
-            .into_iter()
-            .partition(|slot| slot.tag as usize & round == 0);
-        self.bucket(from).slots = stay;
-        self.pages.get_mut(to / BUCKETS).push(Bucket { slots: go });
+        let both = std::mem::take(self.bucket(from));
+        for slot in both.slots() {
+            let goes = slot.tag as usize & round != 0;
+            self.bucket(if goes { to } else { from }).push(slot);
+        }
         self.split += 1;
         if self.split == self.round {
             self.round *= 2;

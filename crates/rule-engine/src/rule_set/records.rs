@@ -21,6 +21,9 @@ use crate::pattern::Leaf;
 pub(super) const NO_RECORD: u32 = u32::MAX;
 /// Records of one page.
 const PAGE: usize = 64;
+/// Words that lie beside a record's head. Most records have no more: one place in memory is
+/// fetched for them.
+const BESIDE: usize = 16;
 
 /// What is asked of a path's values.
 #[derive(Debug, Clone)]
@@ -53,7 +56,8 @@ pub(super) struct Records<Id> {
 
 #[derive(Debug, Clone)]
 struct Page<Id> {
-    heads: Vec<Head<Id>>,
+    heads: [Head<Id>; PAGE],
+    /// Words of records that have many.
     words: Vec<u32>,
     /// Words of records that are gone.
     garbage: usize,
@@ -65,8 +69,10 @@ struct Head<Id> {
     id: Id,
     /// The next alternative of the same rule.
     next: u32,
-    start: u32,
     len: u32,
+    words: [u32; BESIDE],
+    /// Where its words begin in the page, when there are too many to lie here.
+    start: u32,
 }
 
 /// One alternative, to read.
@@ -75,7 +81,7 @@ pub(super) struct Record<'r, Id> {
     pub(super) id: Id,
     pub(super) next: u32,
     words: &'r [u32],
-    leaves: &'r [Option<Arc<Leaf>>],
+    page: &'r Page<Id>,
 }
 
 const ANY: u32 = 0;
@@ -129,7 +135,7 @@ impl<'r, Id: Copy> Record<'r, Id> {
     pub(super) fn leaves(&self) -> Leaves<'r> {
         Leaves {
             words: &self.words[1 + self.words[0] as usize..],
-            leaves: self.leaves,
+            leaves: &self.page.leaves,
         }
     }
 }
@@ -183,8 +189,8 @@ impl<Id: Copy + Hash> Records<Id> {
         Record {
             id: head.id,
             next: head.next,
-            words: &page.words[head.start as usize..(head.start + head.len) as usize],
-            leaves: &page.leaves,
+            words: page.words_of(head),
+            page,
         }
     }
 
@@ -206,7 +212,7 @@ impl<Id: Copy + Hash> Records<Id> {
             Arc::make_mut(&mut self.free).pop();
         } else {
             if self.len.is_multiple_of(PAGE) {
-                self.pages.push(Page::new());
+                self.pages.push(Page::new(id));
             }
             self.len += 1;
         }
@@ -217,16 +223,19 @@ impl<Id: Copy + Hash> Records<Id> {
         for leaf in leaves {
             page.push(leaf);
         }
-        let head = Head {
+        let mut head = Head {
             id,
             next,
-            start: count(start),
             len: count(page.words.len() - start),
+            words: [0; BESIDE],
+            start: count(start),
         };
-        match page.heads.get_mut(number as usize % PAGE) {
-            Some(free) => *free = head,
-            None => page.heads.push(head),
+        let words = &page.words[start..];
+        if let Some(beside) = head.words.get_mut(..words.len()) {
+            beside.copy_from_slice(words);
+            page.words.truncate(start);
         }
+        page.heads[number as usize % PAGE] = head;
         number
     }
 
@@ -238,12 +247,28 @@ impl<Id: Copy + Hash> Records<Id> {
 }
 
 impl<Id: Copy> Page<Id> {
-    fn new() -> Self {
+    /// A page of no records; `id` stands where others will.
+    fn new(id: Id) -> Self {
+        let head = Head {
+            id,
+            next: NO_RECORD,
+            len: 0,
+            words: [0; BESIDE],
+            start: 0,
+        };
         Page {
-            heads: Vec::with_capacity(PAGE),
+            heads: [head; PAGE],
             words: Vec::new(),
             garbage: 0,
             leaves: Vec::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn words_of<'p>(&'p self, head: &'p Head<Id>) -> &'p [u32] {
+        match head.words.get(..head.len as usize) {
+            Some(beside) => beside,
+            None => &self.words[head.start as usize..(head.start + head.len) as usize],
         }
     }
 
@@ -269,8 +294,7 @@ impl<Id: Copy> Page<Id> {
 
     fn remove(&mut self, place: usize) {
         let head = self.heads[place];
-        let range = head.start as usize..(head.start + head.len) as usize;
-        let words = &self.words[range];
+        let words = self.words_of(&head);
         let mut rest = &words[1 + words[0] as usize..];
         let mut gone = Vec::new();
         while let [_, kind, more @ ..] = rest {
@@ -284,10 +308,12 @@ impl<Id: Copy> Page<Id> {
         for leaf in gone {
             self.leaves[leaf] = None;
         }
-        self.garbage += head.len as usize;
         self.heads[place].len = 0;
-        if self.words.len() < 2 * self.garbage {
-            self.compact();
+        if BESIDE < head.len as usize {
+            self.garbage += head.len as usize;
+            if self.words.len() < 2 * self.garbage {
+                self.compact();
+            }
         }
     }
 
@@ -295,10 +321,12 @@ impl<Id: Copy> Page<Id> {
     fn compact(&mut self) {
         let mut words = Vec::with_capacity(self.words.len() - self.garbage);
         for head in &mut self.heads {
-            let start = words.len();
-            let old = head.start as usize..(head.start + head.len) as usize;
-            words.extend_from_slice(&self.words[old]);
-            head.start = count(start);
+            if BESIDE < head.len as usize {
+                let start = words.len();
+                let old = head.start as usize..(head.start + head.len) as usize;
+                words.extend_from_slice(&self.words[old]);
+                head.start = count(start);
+            }
         }
         self.words = words;
         self.garbage = 0;
