@@ -449,10 +449,10 @@ fn holds(ask: &Ask<&Leaf, &[u32]>, event: &[u8], reader: &Reader, field: &Field)
         Ask::Any(keys) => keys.contains(&field.key),
         Ask::None(keys) => !keys.contains(&field.key),
         Ask::Present => true,
-        Ask::Leaf(leaf) => {
+        Ask::Leaf(leaf) => reader.is_in_range(leaf, field).unwrap_or_else(|| {
             let value = || reader.value(event, field);
             reader.may_be_in_range(leaf, field) && value().is_some_and(|value| leaf.holds(&value))
-        }
+        }),
     }
 }
 

@@ -231,6 +231,21 @@ impl Reader {
         })
     }
 
+    /// What a leaf of ranges alone says to a number that is known. `None` for anything else.
+    pub(super) fn is_in_range(&self, leaf: &Leaf, field: &Field) -> Option<bool> {
+        let Known::Comparable(double) = field.number.get() else {
+            return None;
+        };
+        let mut holds = false;
+        for matcher in &leaf.matchers {
+            let Matcher::Numeric(range) = matcher else {
+                return None;
+            };
+            holds |= range.holds(double);
+        }
+        Some(holds)
+    }
+
     /// A field's value; `None` where the event is no UTF-8.
     pub(super) fn value<'v>(&'v self, event: &'v [u8], field: &Field) -> Option<Value<'v>> {
         let span = field.start as usize..field.end as usize;
@@ -593,9 +608,10 @@ impl Reader {
             waiting.collect_ranges(low, high, bits, &mut self.ranges);
         };
         if let Some(few) = ranges.few() {
-            for (bits, first, key) in few {
-                if keys::first_bits(low, *bits) == *first || keys::first_bits(high, *bits) == *first
-                {
+            for (bits, keys) in few {
+                let (low, high) = (keys::first_bits(low, *bits), keys::first_bits(high, *bits));
+                let from = keys.partition_point(|entry| entry.0 < low);
+                for (_, key) in keys[from..].iter().take_while(|entry| entry.0 <= high) {
                     collect(*key, *bits);
                 }
             }

@@ -95,20 +95,24 @@ impl Few {
 pub(super) struct Ranges {
     /// How many first bits the bounds of a range have in common.
     pub(super) bits: Lengths,
-    /// Those bits' number, the bits, and the key.
-    few: Vec<(usize, u64, u32)>,
+    /// For each number of bits, which bits those are, ascending, with their keys.
+    few: Vec<(usize, Vec<(u64, u32)>)>,
+    len: usize,
     /// There were too many at some time.
     are_many: bool,
 }
 
 impl Ranges {
+    /// More than so many are looked up by hash: a change would copy them all.
+    const MOST: usize = 2_000;
+
     pub(super) fn is_empty(&self) -> bool {
         self.bits.is_empty()
     }
 
-    /// All of them, while they are few: faster looked at than looked up.
+    /// All of them, while they are not too many: faster searched than looked up.
     #[inline]
-    pub(super) fn few(&self) -> Option<&[(usize, u64, u32)]> {
+    pub(super) fn few(&self) -> Option<&[(usize, Vec<(u64, u32)>)]> {
         (!self.are_many).then_some(&self.few)
     }
 
@@ -117,12 +121,29 @@ impl Ranges {
         if self.are_many {
             return;
         }
-        if !more {
-            self.few.retain(|entry| entry.2 != key);
-        } else if self.few.len() < Few::MOST {
-            self.few.push((bits, first, key));
-        } else {
+        if more && self.len == Self::MOST {
             (self.few, self.are_many) = (Vec::new(), true);
+            return;
+        }
+        let level = self.few.binary_search_by_key(&bits, |level| level.0);
+        let level = level.unwrap_or_else(|new| {
+            self.few.insert(new, (bits, Vec::new()));
+            new
+        });
+        let keys = &mut self.few[level].1;
+        match keys.binary_search_by_key(&first, |entry| entry.0) {
+            Err(new) if more => {
+                keys.insert(new, (first, key));
+                self.len += 1;
+            }
+            Ok(at) if !more => {
+                keys.remove(at);
+                self.len -= 1;
+            }
+            _ => unreachable!("a key comes and goes once"),
+        }
+        if keys.is_empty() {
+            self.few.remove(level);
         }
     }
 }
