@@ -90,13 +90,15 @@ impl Few {
     }
 }
 
+/// A number of first bits; and which bits those are, ascending, with their keys.
+type Level = (usize, Vec<(u64, u32)>);
+
 /// Keys of ranges.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ranges {
     /// How many first bits the bounds of a range have in common.
     pub(super) bits: Lengths,
-    /// For each number of bits, which bits those are, ascending, with their keys.
-    few: Vec<(usize, Vec<(u64, u32)>)>,
+    few: Vec<Level>,
     len: usize,
     /// There were too many at some time.
     are_many: bool,
@@ -112,7 +114,7 @@ impl Ranges {
 
     /// All of them, while they are not too many: faster searched than looked up.
     #[inline]
-    pub(super) fn few(&self) -> Option<&[(usize, Vec<(u64, u32)>)]> {
+    pub(super) fn few(&self) -> Option<&[Level]> {
         (!self.are_many).then_some(&self.few)
     }
 
