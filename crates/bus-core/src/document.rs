@@ -188,6 +188,15 @@ pub struct Webhook {
     pub secret: Option<String>,
 }
 
+/// Resource of the internal target's ARN.
+const INTERNAL: &str = "internal/lifecycle";
+
+/// ARN of the internal target of a server of `home`.
+#[must_use]
+pub fn internal_arn(home: &Home) -> String {
+    format!("arn:aws:events:{}:{}:{INTERNAL}", home.region, home.account)
+}
+
 /// What a target's ARN means here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -197,6 +206,8 @@ pub enum Kind {
     Log(LogName),
     /// A webhook: `(bus, rule, target id)` of the target that holds its URL.
     Webhook(BusName, RuleName, TargetId),
+    /// The room of this server that decides about events.
+    Internal,
     /// Nothing that this server can reach.
     Unknown,
 }
@@ -213,6 +224,9 @@ impl Kind {
         }
         if let Some(log) = arn.log() {
             return Self::Log(log);
+        }
+        if arn.service == "events" && arn.resource == INTERNAL {
+            return Self::Internal;
         }
         Self::webhook(&arn).unwrap_or(Self::Unknown)
     }

@@ -4,6 +4,7 @@
 //! so that a batch shares one sync. When and how often is not decided here but in `bus_core::core`.
 
 use crate::bus::{Bus, Dispatch};
+use crate::decisions::Decisions;
 use bus_core::core::{Attempt, Attempted};
 use bus_core::document::{Kind, Webhook as Document};
 use bus_core::envelope::format_millis;
@@ -32,13 +33,21 @@ pub struct Dispatcher {
     client: Arc<Client>,
     runtime: Handle,
     lines: Sender<Attempt>,
+    decisions: Decisions,
     under_way: Arc<AtomicUsize>,
 }
 
 impl Dispatcher {
-    /// Begins: `logs` is written by a thread of its own, everything else runs on `runtime`.
+    /// Begins: `logs` is written by a thread of its own, firings are `decisions`', everything else runs on
+    /// `runtime`.
     #[must_use]
-    pub fn start(bus: &Bus, client: Arc<Client>, logs: LogFiles, runtime: Handle) -> Self {
+    pub fn start(
+        bus: &Bus,
+        client: Arc<Client>,
+        logs: LogFiles,
+        decisions: Decisions,
+        runtime: Handle,
+    ) -> Self {
         let (lines, waiting) = bounded(LOGS_IN_FLIGHT_MAX + 1);
         let under_way = Arc::new(AtomicUsize::new(0));
         let writer = LogWriter {
@@ -56,6 +65,7 @@ impl Dispatcher {
             client,
             runtime,
             lines,
+            decisions,
             under_way,
         }
     }
@@ -63,10 +73,17 @@ impl Dispatcher {
 
 impl Dispatch for Dispatcher {
     fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+        self.under_way.load(Ordering::Relaxed) + self.decisions.under_way()
+    }
+
+    fn gave_up(&self, note: Box<[u8]>, failure: Failure) {
+        self.decisions.gave_up(note, failure);
     }
 
     fn dispatch(&self, attempt: Box<Attempt>) {
+        if attempt.version.kind == Kind::Internal && attempt.give_up.is_none() {
+            return self.decisions.fire(attempt);
+        }
         self.under_way.fetch_add(1, Ordering::Relaxed);
         if matches!(attempt.version.kind, Kind::Log(_)) && attempt.give_up.is_none() {
             self.lines
@@ -245,7 +262,14 @@ fn webhook(client: &Client, document: &Document) -> Result<Webhook, Outcome> {
             .push(check_header(name, value).map_err(|e| fault(format!("header `{name}`: {e}")))?);
     }
     let secrets = match &document.secret {
-        Some(text) => vec![Secret::parse(text).map_err(|e| fault(format!("secret: {e}")))?],
+        Some(text) => {
+            let found = match text.strip_prefix("env:") {
+                Some(name) => std::env::var(name)
+                    .map_err(|_| fault(format!("secret: no environment variable {name}")))?,
+                None => text.clone(),
+            };
+            vec![Secret::parse(&found).map_err(|e| fault(format!("secret: {e}")))?]
+        }
         None => Vec::new(),
     };
     let verb = if document.method.as_deref() == Some("PUT") {

@@ -17,6 +17,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct Routing {
     buses: HashMap<BusName, Arc<BusRoutes>>,
+    /// Targets of rules without a pattern, which decisions hand over to. By bus and name of the rule.
+    handed: Arc<HashMap<RuleKey, Vec<Arc<Version>>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -70,11 +72,7 @@ impl Routing {
         let mut deliveries = Vec::new();
         for id in &ids {
             for version in &routes.rules[id].targets {
-                // A queue's message is shaped at each read, so it must be known now that it can be.
-                let waits = matches!(version.kind, Kind::Queue(_))
-                    && version.target.shapes()
-                    && shapers.shape(version, envelope, accepted_ms).is_err();
-                deliveries.push(version.number | if waits { MUST_WAIT } else { 0 });
+                deliveries.push(delivery(version, envelope, shapers, accepted_ms));
             }
         }
         if DELIVERIES_MAX < deliveries.len() {
@@ -84,6 +82,13 @@ impl Routing {
             deliveries,
             rules: ids.len(),
         })
+    }
+
+    /// A target of a rule that has no pattern.
+    #[must_use]
+    pub fn handed(&self, bus: &BusName, rule: &RuleName, id: &str) -> Option<&Arc<Version>> {
+        let targets = self.handed.get(&(bus.clone(), rule.clone()))?;
+        targets.iter().find(|it| it.target.id.as_str() == id)
     }
 
     /// Names of the rules that match an event, for people.
@@ -96,6 +101,16 @@ impl Routing {
         routes.set.matches(envelope, &mut ids);
         ids.iter().map(|id| routes.rules[id].name.clone()).collect()
     }
+}
+
+/// A delivery as a record names it. A queue's message is shaped at each read, so it must be known now that
+/// it can be.
+#[must_use]
+pub fn delivery(version: &Version, input: &[u8], shapers: &Shapers, accepted_ms: i64) -> u32 {
+    let waits = matches!(version.kind, Kind::Queue(_))
+        && version.target.shapes()
+        && shapers.shape(version, input, accepted_ms).is_err();
+    version.number | if waits { MUST_WAIT } else { 0 }
 }
 
 /// Makes the next [`Routing`] from what has changed.
@@ -111,9 +126,11 @@ impl Router {
     #[must_use]
     pub fn new(state: &State) -> Self {
         let mut router = Self::default();
+        let internal = BusName::internal();
         let all: Vec<RuleKey> = state
             .buses()
             .keys()
+            .chain([&internal])
             .flat_map(|bus| {
                 state
                     .rules(bus.as_str())
@@ -137,6 +154,7 @@ impl Router {
             }
         }
         for key in changed {
+            self.hand(state, key);
             let Some(routes) = self.routing.buses.get_mut(&key.0) else {
                 continue;
             };
@@ -161,6 +179,23 @@ impl Router {
         }
     }
 
+    /// Takes over a rule that no event is matched against.
+    fn hand(&mut self, state: &State, key: &RuleKey) {
+        let rule = state.rule(key.0.as_str(), key.1.as_str());
+        let targets = rule
+            .filter(|rule| rule.pattern.is_none())
+            .map(|rule| current_targets(state, rule));
+        match targets.filter(|targets| !targets.is_empty()) {
+            Some(targets) => {
+                Arc::make_mut(&mut self.routing.handed).insert(key.clone(), targets);
+            }
+            None if self.routing.handed.contains_key(key) => {
+                Arc::make_mut(&mut self.routing.handed).remove(key);
+            }
+            None => {}
+        }
+    }
+
     /// The rules as they are now.
     #[must_use]
     pub fn routing(&self) -> Arc<Routing> {
@@ -180,11 +215,7 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
         return;
     };
     routes.set.replace(number, &pattern);
-    let targets = rule
-        .targets
-        .keys()
-        .filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned())
-        .collect();
+    let targets = current_targets(state, rule);
     routes.rules.insert(
         number,
         Arc::new(Route {
@@ -192,4 +223,10 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
             targets,
         }),
     );
+}
+
+fn current_targets(state: &State, rule: &Rule) -> Vec<Arc<Version>> {
+    let ids = rule.targets.keys();
+    ids.filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned())
+        .collect()
 }

@@ -7,19 +7,23 @@
 //! | room | holds |
 //! | --- | --- |
 //! | `read` | one file's JSON into rules, with every refusal |
+//! | [`documents`] | what stands in the folders beside `rules`, and the rules that it needs |
 //! | [`lint`] | warnings about patterns, for who asks |
 //! | [`keeper`] | the first load, and a look at the directory ten times a second |
 //!
 //! A set is a set: a file that cannot be read refuses all of them, since half a set would route events
 //! nowhere without a word.
 
+pub mod documents;
 pub mod keeper;
 pub mod lint;
 mod read;
 
+use crate::annex::Text;
 use crate::diagnostic::{Diagnostic, Severity};
 use bus_core::document::{Kind, Rule};
 use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
+use lifecycle::documents::Documents;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -31,14 +35,6 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
-/// Folders beside `rules` that a later version reads.
-const LATER: [&str; 4] = [
-    "catalogue",
-    "monitors",
-    "notification-profiles",
-    "destinations",
-];
-
 /// What became of the newest look at the rule files.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
@@ -131,6 +127,12 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// Files read.
     pub files: usize,
+    /// Rules that the documents need: which events fire, where notifications go.
+    pub internal: Vec<Rule>,
+    /// What decisions go by.
+    pub documents: Documents,
+    /// The same as it is written.
+    pub texts: Vec<Text>,
 }
 
 /// Why there is no set.
@@ -162,13 +164,24 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
     for path in files {
         match read_text(path) {
             Ok(text) => {
-                let read = read::file(path, &text, context);
-                set.add(read);
+                if let Some(folder) = documents::folder(path) {
+                    set.documents.add(folder, path, text);
+                } else {
+                    let read = read::file(path, &text, context);
+                    set.documents.add_triggers(&read);
+                    set.add(read);
+                }
             }
             Err(fault) => set.faults.push(*fault),
         }
     }
     set.check_webhooks();
+    let ready = std::mem::take(&mut set.documents).ready(context);
+    let ready = ready.unwrap_or_else(|faults| {
+        set.faults.extend(faults);
+        documents::Ready::default()
+    });
+    set.queues.extend(ready.queues);
     if !set.faults.is_empty() {
         // Faults of the set were found after those of its files.
         let place = |fault: &Diagnostic| files.iter().position(|f| *f == *Path::new(&fault.file));
@@ -178,6 +191,8 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
     }
     let mut loaded = set.loaded;
     loaded.files = files.len();
+    (loaded.internal, loaded.documents, loaded.texts) =
+        (ready.internal, ready.documents, ready.texts);
     loaded.queues = set.queues.into_iter().collect();
     Ok(loaded)
 }
@@ -187,6 +202,7 @@ struct Set {
     loaded: Loaded,
     faults: Vec<Diagnostic>,
     queues: BTreeSet<QueueName>,
+    documents: documents::Reading,
     by_name: BTreeMap<(BusName, RuleName), usize>,
     webhooks: BTreeSet<(BusName, RuleName, TargetId)>,
     webhooks_named: Vec<(Kind, Diagnostic)>,
@@ -252,12 +268,6 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
     };
     let (mut files, folders) = list(dir)?;
     if folders.contains("rules") {
-        for name in LATER.iter().filter(|name| folders.contains(**name)) {
-            warn(
-                &dir.join(name),
-                "this folder is ignored: what it holds comes with a later version",
-            );
-        }
         for file in &files {
             warn(
                 file,
@@ -265,6 +275,12 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
             );
         }
         (files, _) = list(&dir.join("rules"))?;
+        for folder in documents::FOLDERS
+            .iter()
+            .filter(|it| folders.contains(**it))
+        {
+            files.extend(list(&dir.join(folder))?.0);
+        }
     }
     if FILES_MAX < files.len() {
         let text = format!("{} rule files, the bound is {FILES_MAX}", files.len());

@@ -2,6 +2,7 @@
 
 use crate::bus::{Bus, Options, Unavailable, queue_setting};
 use crate::config::Config;
+use crate::decisions::Decisions;
 use crate::diagnostic::Diagnostic;
 use crate::dispatcher::Dispatcher;
 use crate::http::Doors;
@@ -134,15 +135,21 @@ impl Server {
         };
         let runtime = tokio::runtime::Handle::current();
         let for_dispatcher = Arc::clone(&client);
-        let (bus, core) = tokio::task::spawn_blocking(move || {
-            Bus::start(store, options, |bus| {
-                Box::new(Dispatcher::start(bus, for_dispatcher, logs, runtime))
-            })
+        let (started, decisions) = tokio::task::spawn_blocking(move || {
+            let mut decisions = None;
+            let started = Bus::start(store, options, |bus| {
+                let made = decisions.insert(Decisions::start(bus, &runtime)).clone();
+                Box::new(Dispatcher::start(bus, for_dispatcher, logs, made, runtime))
+            });
+            (started, decisions)
         })
         .await
-        .expect("starting does not panic")?;
+        .expect("starting does not panic");
+        let (bus, core) = started?;
+        let decisions = decisions.expect("a bus that started has made its dispatcher");
         let doors = Doors {
             bus,
+            decisions,
             config: Arc::new(config),
             client,
             files: Arc::default(),
@@ -157,11 +164,21 @@ impl Server {
             placeholders: doors.config.aws_placeholders,
         };
         let (rules_dir, status) = (doors.config.rules.clone(), Arc::clone(&doors.files));
-        let mut keeper = Keeper::new(doors.bus.clone(), rules_dir, context, status);
+        let mut keeper = Keeper::new(
+            doors.bus.clone(),
+            doors.decisions.clone(),
+            rules_dir,
+            context,
+            status,
+        );
         if let Err(faults) = keeper.start().await {
             doors.bus.stop().await;
             let _ = tokio::task::spawn_blocking(move || core.join()).await;
             return Err(ServeError::Rules(faults));
+        }
+        doors.decisions.open();
+        if doors.config.monitors_scheduled {
+            tokio::spawn(doors.decisions.clone().schedule(stopped.clone()));
         }
         let tasks = vec![
             tokio::spawn(keeper.watch(stopped.clone())),

@@ -147,6 +147,7 @@ pub fn kind_name(kind: &Kind) -> &'static str {
         Kind::Webhook(..) => "webhook",
         Kind::Log(_) => "log",
         Kind::Queue(_) => "queue",
+        Kind::Internal => "internal",
         Kind::Unknown => "unknown",
     }
 }

@@ -165,7 +165,7 @@ impl Core {
     fn decide(&self, now: Now, control: Control) -> Result<Decision, Refusal> {
         match control {
             Control::CreateBus(bus) => {
-                if self.state.buses().contains_key(&bus.name) {
+                if self.state.rules(bus.name.as_str()).is_some() {
                     return Err(Refusal::BusExists(bus.name.into()));
                 }
                 if self.settings.quotas.buses <= self.state.buses().len() {
@@ -409,7 +409,7 @@ impl Core {
                 changes.push(Change::PutRule(rule));
             }
         }
-        for bus in self.state.buses().keys() {
+        for bus in self.state.buses().keys().chain([&BusName::internal()]) {
             for rule in self.bus_rules(bus)?.values() {
                 let here = (rule.bus.clone(), rule.name.clone());
                 if rule.origin != Origin::Api && !named.contains(&here) {

@@ -11,6 +11,7 @@ use bus_core::document::{
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
+use lifecycle::documents::Trigger;
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -34,7 +35,7 @@ const GROUP_CHARACTERS_MAX: usize = 100;
 /// Headers of one webhook.
 const HEADERS_MAX: usize = 50;
 
-const RULE_MEMBERS: [&str; 10] = [
+const RULE_MEMBERS: [&str; 12] = [
     "$schema",
     "Name",
     "Description",
@@ -45,6 +46,8 @@ const RULE_MEMBERS: [&str; 10] = [
     "RoleArn",
     "Targets",
     "Lint",
+    "Trigger",
+    "Actions",
 ];
 const TARGET_MEMBERS: [&str; 13] = [
     "Id",
@@ -66,6 +69,8 @@ const TARGET_MEMBERS: [&str; 13] = [
 #[derive(Default)]
 pub struct Read {
     pub rules: Vec<(Rule, Written)>,
+    /// Rules that are triggers, with the place of each.
+    pub triggers: Vec<(Trigger, Source, Range<usize>)>,
     pub queues: BTreeSet<QueueName>,
     pub faults: Vec<Diagnostic>,
     pub warnings: Vec<Diagnostic>,
@@ -171,7 +176,13 @@ impl Reader<'_> {
         };
         let name = self.name(&members, node);
         let bus = self.bus(&members);
-        let pattern = self.pattern(&members, node);
+        let trigger = self.trigger(&members, node);
+        let pattern = match trigger {
+            Ok(None) => self.pattern(&members, node).map(Some),
+            // Events fire by their type, and what fires is looked at by the trigger's own condition.
+            Ok(Some(())) => Ok(None),
+            Err(Noted) => Err(Noted),
+        };
         if let Some(member) = members.get("ScheduleExpression") {
             self.fault(
                 "rule::schedule",
@@ -201,10 +212,12 @@ impl Reader<'_> {
             source: self.source.clone(),
             name: members.get("Name").map_or(span(node), |m| span(&m.value)),
             bus: members.get("EventBusName").map(|m| span(&m.value)),
-            pattern: span(&members["EventPattern"].value),
+            pattern: members
+                .get("EventPattern")
+                .map_or(span(node), |m| span(&m.value)),
             allowed,
         };
-        if targets.is_empty() {
+        if targets.is_empty() && pattern.is_some() {
             let mut warning = written.fault(
                 format!("rule `{name}` has no target: what it matches goes nowhere"),
                 Some(
@@ -220,13 +233,40 @@ impl Reader<'_> {
             name,
             bus,
             description,
-            pattern: Some(pattern),
+            pattern,
             state,
             role_arn,
             origin: self.origin.clone(),
             targets,
         };
         self.read.rules.push((rule, written));
+    }
+
+    /// The trigger's part of a rule, if it is one.
+    fn trigger(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<Option<()>> {
+        if !members.contains_key("Trigger") && !members.contains_key("Actions") {
+            return Ok(None);
+        }
+        let place = span(node);
+        let options = Options {
+            complexity_limit: self.context.complexity.then_some(COMPLEXITY_MAX),
+        };
+        match Trigger::read(&self.text[place.clone()], &options) {
+            Ok(Some(trigger)) => {
+                let source = self.source.clone();
+                self.read.triggers.push((trigger, source, place));
+                Ok(Some(()))
+            }
+            Ok(None) => Ok(None),
+            Err(faults) => {
+                for fault in faults {
+                    let at = fault.span.unwrap_or(0..1);
+                    let at = place.start + at.start..place.start + at.end;
+                    self.fault(fault.code.as_str(), at, fault.message, fault.help);
+                }
+                Err(Noted)
+            }
+        }
     }
 
     fn name(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<RuleName> {
@@ -587,6 +627,10 @@ impl Reader<'_> {
                     Some("it names BUS, RULE and Id of a target with a Webhook; BUS is left out for `default`".into()),
                 );
                 self.read.webhooks_named.push((kind, fault));
+            }
+            Kind::Internal => {
+                let message = "this target is the bus's own".into();
+                return Err(self.fault("target::arn", span(node), message, None));
             }
             Kind::Unknown if arn.service == "sqs" && arn.resource.ends_with(".fifo") => {
                 return Err(self.fifo("target::arn", span(node)));
