@@ -322,6 +322,13 @@ pub enum Record<'a> {
         /// What the door needs besides.
         rest: &'a [u8],
     },
+    /// A rule's schedule has fired; its event stands in the same block.
+    Ticked {
+        /// The rule, on the default bus.
+        rule: &'a str,
+        /// The tick.
+        at_ms: i64,
+    },
 }
 
 fn versions(w: &mut Writer, deliveries: &[u32]) {
@@ -572,6 +579,11 @@ impl<'a> Record<'a> {
                 w.u128(*seed);
                 w.bytes(rest);
             }
+            Self::Ticked { rule, at_ms } => {
+                begin(19);
+                w.text(rule);
+                w.i64(*at_ms);
+            }
             Self::Made {
                 deliveries,
                 note,
@@ -734,6 +746,10 @@ impl<'a> Record<'a> {
                 seed: r.u128()?,
                 rest: r.bytes()?,
             },
+            19 => Self::Ticked {
+                rule: r.text()?,
+                at_ms: r.i64()?,
+            },
             20 => Self::Made {
                 deliveries: read_list(&mut r, Reader::u32)?,
                 note: r.bytes()?,
@@ -789,6 +805,10 @@ mod tests {
                 secret: [7; 32],
             },
             Record::Stop,
+            Record::Ticked {
+                rule: "nightly",
+                at_ms: 60_000,
+            },
             Record::Event {
                 deliveries: vec![1, 2, 3],
                 event,

@@ -14,18 +14,18 @@ use arc_swap::ArcSwap;
 use bus_core::core::{
     Answer, Attempt, Attempted, Core, Effect, Given, Handle, Input, RequestNumber, Settings,
 };
-use bus_core::name::{Home, QueueName};
+use bus_core::name::{BusName, Home, QueueName, RuleName};
 use bus_core::outcome::Failure;
 use bus_core::record::Place;
-use bus_core::state::Now;
+use bus_core::state::{Now, RuleKey, State};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use journal::{Done, Journal, ReadError, Reader, SegmentId, Work, WorkKind};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 /// Requests under way in the core. Source: reliability-security.md 5, commit queue.
 const REQUESTS_MAX: usize = 4_096 + bus_core::limits::WAITERS_MAX;
@@ -94,6 +94,30 @@ struct Inner {
     shapers: Arc<Shapers>,
     kept: Shared,
     refusing: AtomicBool,
+    rescheduled: Arc<Rescheduled>,
+}
+
+/// Rules with a schedule that have changed since the scheduler asked.
+#[derive(Default)]
+struct Rescheduled {
+    names: Mutex<BTreeSet<RuleName>>,
+    told: Notify,
+}
+
+impl Rescheduled {
+    fn tell(&self, state: &State, changed: &[RuleKey]) {
+        let default = BusName::default_bus();
+        let scheduled = |(bus, name): &&RuleKey| {
+            let rule = state.rule(bus.as_str(), name.as_str());
+            *bus == default && rule.is_some_and(|rule| rule.schedule.is_some())
+        };
+        let names = changed.iter().filter(scheduled).map(|key| key.1.clone());
+        let mut all = self.names.lock().expect("no holder panics");
+        all.extend(names);
+        if !all.is_empty() {
+            self.told.notify_one();
+        }
+    }
 }
 
 /// The storage has failed or the server is stopping: nothing more is accepted.
@@ -166,6 +190,7 @@ impl Bus {
         let (urgent, urgent_in) = bounded(URGENT_MAX);
         let router = Router::new(core.state());
         let routing = Arc::new(ArcSwap::from_pointee((now.running_ms, router.routing())));
+        let rescheduled = Arc::<Rescheduled>::default();
         let bus = Self {
             inner: Arc::new(Inner {
                 ordinary,
@@ -182,6 +207,7 @@ impl Bus {
                 shapers: Arc::new(Shapers::new(home)),
                 kept,
                 refusing: AtomicBool::new(false),
+                rescheduled: Arc::clone(&rescheduled),
             }),
         };
         let dispatcher = dispatcher(&bus);
@@ -196,6 +222,7 @@ impl Bus {
             dispatcher,
             router,
             routing,
+            rescheduled,
             answers: HashMap::new(),
             looks: Vec::new(),
             ready: Some(ready),
@@ -245,6 +272,18 @@ impl Bus {
     pub fn routing(&self) -> (u64, Arc<Routing>) {
         let routing = Arc::clone(&self.inner.routing.load().1);
         (self.now().running_ms, routing)
+    }
+
+    /// Waits until rules with a schedule have come or changed, and names them. One asker at a time.
+    pub async fn rescheduled(&self) -> BTreeSet<RuleName> {
+        loop {
+            let rescheduled = &self.inner.rescheduled;
+            let names = std::mem::take(&mut *rescheduled.names.lock().expect("no holder panics"));
+            if !names.is_empty() {
+                return names;
+            }
+            rescheduled.told.notified().await;
+        }
     }
 
     /// Asks the core and waits for its answer. If the caller goes away meanwhile, the core is told.
@@ -468,6 +507,7 @@ struct Owner {
     dispatcher: Box<dyn Dispatch>,
     router: Router,
     routing: Arc<ArcSwap<(u64, Arc<Routing>)>>,
+    rescheduled: Arc<Rescheduled>,
     answers: HashMap<RequestNumber, oneshot::Sender<Answer>>,
     /// What was looked at, to be told when record `.0` is durable.
     looks: Vec<(u64, Box<dyn FnOnce() + Send>)>,
@@ -647,6 +687,7 @@ impl Owner {
                     let running = self.clock.now().running_ms;
                     self.routing
                         .store(Arc::new((running, self.router.routing())));
+                    self.rescheduled.tell(self.core.state(), &changed);
                 }
                 Effect::Expired {
                     event,

@@ -24,6 +24,8 @@ use targets::sign::Secret;
 use targets::webhook::{Delivery, Verb, Webhook, check_header, webhook_id};
 use tokio::runtime::Handle;
 
+/// Before the name of the environment variable that holds a secret.
+pub const SECRET_OF_ENVIRONMENT: &str = "env:";
 /// Lines that share one sync at most.
 const LINES_MAX: usize = 1_024;
 
@@ -263,12 +265,8 @@ fn webhook(client: &Client, document: &Document) -> Result<Webhook, Outcome> {
     }
     let secrets = match &document.secret {
         Some(text) => {
-            let found = match text.strip_prefix("env:") {
-                Some(name) => std::env::var(name)
-                    .map_err(|_| fault(format!("secret: no environment variable {name}")))?,
-                None => text.clone(),
-            };
-            vec![Secret::parse(&found).map_err(|e| fault(format!("secret: {e}")))?]
+            let text = secret_text(text).map_err(fault)?;
+            vec![Secret::parse(&text).map_err(|e| fault(format!("secret: {e}")))?]
         }
         None => Vec::new(),
     };
@@ -283,6 +281,14 @@ fn webhook(client: &Client, document: &Document) -> Result<Webhook, Outcome> {
         headers,
         secrets,
     })
+}
+
+/// A secret as it is written, or what the environment holds where it says `env:NAME`.
+fn secret_text(written: &str) -> Result<String, String> {
+    let Some(name) = written.strip_prefix(SECRET_OF_ENVIRONMENT) else {
+        return Ok(written.to_owned());
+    };
+    std::env::var(name).map_err(|_| format!("secret: the environment has no text `{name}`"))
 }
 
 /// Writes log lines: one batch, one sync for each file, then the outcomes.

@@ -16,6 +16,7 @@ pub mod rule_files;
 pub mod status;
 pub mod metrics;
 pub mod intake;
+pub mod scheduler;
 pub mod trail;
 pub mod tail;
 pub mod dead_letters;

@@ -67,6 +67,10 @@ pub struct Metrics {
     pub events_unmatched: Counter,
     /// Events answered and dropped because their bus does not exist (`aws_exact.unknown_bus`).
     pub events_dropped_unknown_bus: Counter,
+    /// Events of schedules stored.
+    pub scheduled_events: Counter,
+    /// Ticks of schedules that made no event: the server did not run, or they lay too far back.
+    pub schedule_missed: Counter,
     /// Requests that panicked.
     pub panics: Counter,
     /// Live tails.
@@ -121,6 +125,18 @@ impl Metrics {
             "counter",
             "Deliveries that ended without a dead-letter queue, removed targets included.",
             status.expired,
+        );
+        text.single(
+            "busbar_scheduled_events_total",
+            "counter",
+            "Events of schedules stored.",
+            self.scheduled_events.get(),
+        );
+        text.single(
+            "busbar_schedule_missed_total",
+            "counter",
+            "Ticks of schedules that made no event.",
+            self.schedule_missed.get(),
         );
         text.single(
             "busbar_panics_total",
@@ -392,7 +408,7 @@ mod tests {
             .unwrap()
             .parse()
             .unwrap();
-        // 16 series are neither of a queue nor of a target.
-        assert_eq!(series + left_out, 16 + 6_000 * 5);
+        // 18 series are neither of a queue nor of a target.
+        assert_eq!(series + left_out, 18 + 6_000 * 5);
     }
 }

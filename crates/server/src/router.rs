@@ -24,13 +24,41 @@ pub struct Routing {
 #[derive(Debug, Clone, Default)]
 struct BusRoutes {
     set: RuleSet<u32>,
-    rules: HashMap<u32, Arc<Route>>,
+    rules: Routes,
+    scheduled: HashMap<RuleName, u32>,
 }
 
 #[derive(Debug)]
 struct Route {
     name: RuleName,
     targets: Vec<Arc<Version>>,
+}
+
+/// The routes of rules by number, in pages that are shared with the [`Routing`] before: a change
+/// copies one page, not all.
+#[derive(Debug, Clone, Default)]
+struct Routes {
+    pages: Vec<Arc<Vec<Option<Arc<Route>>>>>,
+}
+
+impl Routes {
+    const PAGE: usize = 256;
+
+    /// The route of a rule that is in the set.
+    fn of(&self, number: u32) -> &Route {
+        let page = &self.pages[number as usize / Self::PAGE];
+        let route = page[number as usize % Self::PAGE].as_deref();
+        route.expect("each rule of the set has a route")
+    }
+
+    fn set(&mut self, number: u32, route: Option<Route>) {
+        let (page, place) = (number as usize / Self::PAGE, number as usize % Self::PAGE);
+        if self.pages.len() <= page {
+            self.pages
+                .resize_with(page + 1, || Arc::new(vec![None; Self::PAGE]));
+        }
+        Arc::make_mut(&mut self.pages[page])[place] = route.map(Arc::new);
+    }
 }
 
 /// An event matched more targets than one event may have.
@@ -69,22 +97,36 @@ impl Routing {
         };
         let mut ids = Vec::new();
         routes.set.matches(envelope, &mut ids);
-        let mut deliveries = Vec::new();
-        for id in &ids {
-            for version in &routes.rules[id].targets {
-                deliveries.push(delivery(version, envelope, shapers, accepted_ms));
-            }
-        }
-        if DELIVERIES_MAX < deliveries.len() {
-            return Err(TooManyDeliveries);
-        }
-        Ok(Routed {
-            deliveries,
-            rules: ids.len(),
-        })
+        routes.deliver(&ids, envelope, shapers, accepted_ms)
     }
 
-    /// A target of a rule that has no pattern.
+    /// The deliveries of the event of a schedule: its own rule gets it whatever its pattern, others if they
+    /// match. `None` if the rule has no schedule any more, or is off.
+    /// Source: eventbridge-api.md 9.2.
+    ///
+    /// # Errors
+    /// [`TooManyDeliveries`].
+    pub fn route_tick(
+        &self,
+        rule: &RuleName,
+        envelope: &[u8],
+        shapers: &Shapers,
+        accepted_ms: i64,
+    ) -> Result<Option<Routed>, TooManyDeliveries> {
+        let routes = self.buses.get(BusName::default_bus().as_str());
+        let Some((routes, own)) = routes.and_then(|it| Some((it, *it.scheduled.get(rule)?))) else {
+            return Ok(None);
+        };
+        let mut ids = Vec::new();
+        routes.set.matches(envelope, &mut ids);
+        if !ids.contains(&own) {
+            ids.push(own);
+        }
+        let routed = routes.deliver(&ids, envelope, shapers, accepted_ms);
+        routed.map(Some)
+    }
+
+    /// A target of a rule that no event is matched against.
     #[must_use]
     pub fn handed(&self, bus: &BusName, rule: &RuleName, id: &str) -> Option<&Arc<Version>> {
         let targets = self.handed.get(&(bus.clone(), rule.clone()))?;
@@ -99,7 +141,39 @@ impl Routing {
         };
         let mut ids = Vec::new();
         routes.set.matches(envelope, &mut ids);
-        ids.iter().map(|id| routes.rules[id].name.clone()).collect()
+        ids.iter()
+            .map(|id| routes.rules.of(*id).name.clone())
+            .collect()
+    }
+}
+
+impl BusRoutes {
+    fn deliver(
+        &self,
+        ids: &[u32],
+        envelope: &[u8],
+        shapers: &Shapers,
+        accepted_ms: i64,
+    ) -> Result<Routed, TooManyDeliveries> {
+        let mut deliveries = Vec::new();
+        for id in ids {
+            for version in &self.rules.of(*id).targets {
+                deliveries.push(delivery(version, envelope, shapers, accepted_ms));
+            }
+        }
+        if DELIVERIES_MAX < deliveries.len() {
+            return Err(TooManyDeliveries);
+        }
+        Ok(Routed {
+            deliveries,
+            rules: ids.len(),
+        })
+    }
+
+    fn remove(&mut self, number: u32, name: &RuleName) {
+        self.set.remove(number);
+        self.rules.set(number, None);
+        self.scheduled.remove(name);
     }
 }
 
@@ -119,6 +193,8 @@ pub struct Router {
     routing: Routing,
     numbers: BTreeMap<RuleKey, u32>,
     next: u32,
+    /// Numbers of rules that are gone.
+    free: Vec<u32>,
 }
 
 impl Router {
@@ -160,8 +236,10 @@ impl Router {
             };
             let routes = Arc::make_mut(routes);
             let number = *self.numbers.entry(key.clone()).or_insert_with(|| {
-                self.next += 1;
-                self.next
+                self.free.pop().unwrap_or_else(|| {
+                    self.next += 1;
+                    self.next
+                })
             });
             match state
                 .rule(key.0.as_str(), key.1.as_str())
@@ -169,10 +247,10 @@ impl Router {
             {
                 Some(rule) => set_rule(routes, number, state, rule),
                 None => {
-                    routes.set.remove(number);
-                    routes.rules.remove(&number);
+                    routes.remove(number, &key.1);
                     if state.rule(key.0.as_str(), key.1.as_str()).is_none() {
                         self.numbers.remove(key);
+                        self.free.push(number);
                     }
                 }
             }
@@ -209,20 +287,21 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
         complexity_limit: None,
     };
     let pattern = rule.pattern.as_deref().filter(|text| !text.is_empty());
-    let Some(pattern) = pattern.and_then(|text| Pattern::parse_with(text, &options).ok()) else {
-        routes.set.remove(number);
-        routes.rules.remove(&number);
+    let pattern = pattern.and_then(|text| Pattern::parse_with(text, &options).ok());
+    if pattern.is_none() || rule.schedule.is_none() {
+        routes.remove(number, &rule.name);
+    }
+    if let Some(pattern) = &pattern {
+        routes.set.replace(number, pattern);
+    }
+    if rule.schedule.is_some() {
+        routes.scheduled.insert(rule.name.clone(), number);
+    } else if pattern.is_none() {
         return;
-    };
-    routes.set.replace(number, &pattern);
+    }
     let targets = current_targets(state, rule);
-    routes.rules.insert(
-        number,
-        Arc::new(Route {
-            name: rule.name.clone(),
-            targets,
-        }),
-    );
+    let name = rule.name.clone();
+    routes.rules.set(number, Some(Route { name, targets }));
 }
 
 fn current_targets(state: &State, rule: &Rule) -> Vec<Arc<Version>> {

@@ -20,10 +20,11 @@ pub mod lint;
 mod read;
 
 use crate::annex::Text;
-use crate::diagnostic::{Diagnostic, Severity};
-use bus_core::document::{Kind, Rule};
-use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
+use bus_core::document::{Kind, Rule, Webhook};
+use bus_core::name::{Arn, BusName, Home, QueueName, RuleName, TargetId};
 use lifecycle::documents::Documents;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -35,6 +36,9 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
+/// The folder beside `rules` whose files say what `api-destination/NAME` means.
+const DESTINATIONS: &str = "destinations";
+
 /// What became of the newest look at the rule files.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
@@ -163,20 +167,25 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
     let mut set = Set::default();
     for path in files {
         match read_text(path) {
-            Ok(text) => {
-                if let Some(folder) = documents::folder(path) {
-                    set.documents.add(folder, path, text);
-                } else {
+            Ok(text) => match folder(path) {
+                Some(DESTINATIONS) => {
+                    let (destination, faults) = read::destination(path, &text, context);
+                    set.faults.extend(faults);
+                    set.destinations_written.extend(destination);
+                }
+                Some(folder) => set.documents.add(folder, path, text),
+                None => {
                     let read = read::file(path, &text, context);
                     set.documents.add_triggers(&read);
                     set.add(read);
                 }
-            }
+            },
             Err(fault) => set.faults.push(*fault),
         }
     }
     set.check_webhooks();
-    let ready = std::mem::take(&mut set.documents).ready(context);
+    let destinations = set.lead_to_destinations();
+    let ready = std::mem::take(&mut set.documents).ready(context, &destinations);
     let ready = ready.unwrap_or_else(|faults| {
         set.faults.extend(faults);
         documents::Ready::default()
@@ -206,6 +215,8 @@ struct Set {
     by_name: BTreeMap<(BusName, RuleName), usize>,
     webhooks: BTreeSet<(BusName, RuleName, TargetId)>,
     webhooks_named: Vec<(Kind, Diagnostic)>,
+    destinations_named: Vec<(String, Diagnostic)>,
+    destinations_written: Vec<read::Destination>,
 }
 
 impl Set {
@@ -214,6 +225,7 @@ impl Set {
         self.queues.extend(read.queues);
         self.loaded.warnings.extend(read.warnings);
         self.webhooks_named.extend(read.webhooks_named);
+        self.destinations_named.extend(read.destinations_named);
         for (rule, written) in read.rules {
             let key = (rule.bus.clone(), rule.name.clone());
             if let Some(first) = self.by_name.get(&key) {
@@ -255,7 +267,52 @@ impl Set {
     }
 }
 
-/// The rule files of a directory, by name, and what was passed over.
+impl Set {
+    /// Gives each target whose ARN names a destination the webhook that it means, and tells them all.
+    fn lead_to_destinations(&mut self) -> BTreeMap<String, Webhook> {
+        let mut webhooks = BTreeMap::new();
+        for written in std::mem::take(&mut self.destinations_written) {
+            match webhooks.entry(written.name) {
+                Entry::Vacant(entry) => drop(entry.insert(written.webhook)),
+                Entry::Occupied(_) => self.faults.push(written.duplicate),
+            }
+        }
+        let names: Vec<&str> = webhooks.keys().map(String::as_str).collect();
+        for (name, mut fault) in std::mem::take(&mut self.destinations_named) {
+            if !webhooks.contains_key(&name) {
+                fault.help = Some(if names.is_empty() {
+                    format!("write it as {DESTINATIONS}/{name}.json beside the folder `rules`")
+                } else {
+                    did_you_mean(&name, &names)
+                });
+                self.faults.push(fault);
+            }
+        }
+        // Other members of the targets of faulty sets are looked at by nobody.
+        let rules = self.loaded.rules.iter_mut();
+        for target in rules.flat_map(|rule| rule.targets.values_mut()) {
+            let name = Arn::parse(&target.arn).and_then(|arn| Kind::destination(&arn));
+            if let Some(Kind::Destination(name)) = name {
+                target.webhook = webhooks.get(&name).cloned();
+            }
+        }
+        webhooks
+    }
+}
+
+fn beside_rules() -> impl Iterator<Item = &'static str> {
+    documents::FOLDERS.into_iter().chain([DESTINATIONS])
+}
+
+/// The folder of a file that holds no rules, beside one that does.
+fn folder(path: &Path) -> Option<&'static str> {
+    let folder = path.parent()?;
+    let name = folder.file_name()?;
+    let found = beside_rules().find(|it| name == *it)?;
+    folder.with_file_name("rules").is_dir().then_some(found)
+}
+
+/// The files of a directory, rules first, by folder and name, and what was passed over.
 ///
 /// # Errors
 /// [`LoadError`].
@@ -275,10 +332,7 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
             );
         }
         (files, _) = list(&dir.join("rules"))?;
-        for folder in documents::FOLDERS
-            .iter()
-            .filter(|it| folders.contains(**it))
-        {
+        for folder in beside_rules().filter(|it| folders.contains(*it)) {
             files.extend(list(&dir.join(folder))?.0);
         }
     }

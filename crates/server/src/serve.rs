@@ -9,6 +9,7 @@ use crate::http::Doors;
 use crate::http::connection::{BODIES_KIB_MAX, Port, serve as serve_port};
 use crate::metrics::Metrics;
 use crate::rule_files::{self, keeper::Keeper};
+use crate::scheduler::Scheduler;
 use crate::store::{self, StoreError};
 use bus_core::core::{Quotas, Settings};
 use rustix::process::{Resource, Rlimit};
@@ -180,7 +181,12 @@ impl Server {
         if doors.config.monitors_scheduled {
             tokio::spawn(doors.decisions.clone().schedule(stopped.clone()));
         }
+        // After the rule files: what they took away is not made up for.
+        let catch_up_ms = doors.config.schedules_catch_up_seconds.cast_signed() * 1_000;
+        let (bus, metrics) = (doors.bus.clone(), Arc::clone(&doors.metrics));
+        let scheduler = Scheduler::start(bus, metrics, catch_up_ms).await?;
         let tasks = vec![
+            tokio::spawn(scheduler.run(stopped.clone())),
             tokio::spawn(keeper.watch(stopped.clone())),
             tokio::spawn(serve_port(
                 api_listener,

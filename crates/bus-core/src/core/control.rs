@@ -185,7 +185,9 @@ impl Core {
             }
             Control::PutRule(mut rule) => {
                 let rules = self.bus_rules(&rule.bus)?;
-                match rules.get(&rule.name) {
+                let old = rules.get(&rule.name).map(|old| &**old);
+                rule.settle_schedule(old, now.wall_ms);
+                match old {
                     Some(old) => {
                         managed(old)?;
                         rule.targets = old.targets.clone();
@@ -211,11 +213,13 @@ impl Core {
                 Ok(change(Change::DeleteRule(bus, name)))
             }
             Control::SetRuleState(bus, name, state) => {
-                let mut rule = self.own_rule(&bus, &name)?.clone();
+                let old = self.own_rule(&bus, &name)?;
+                let mut rule = old.clone();
                 if rule.state == state {
                     return Ok(nothing());
                 }
                 rule.state = state;
+                rule.settle_schedule(Some(old), now.wall_ms);
                 Ok(change(Change::PutRule(rule)))
             }
             Control::PutTargets(bus, name, targets) => {
@@ -392,8 +396,9 @@ impl Core {
             }
         }
         let mut named = BTreeSet::new();
-        for rule in rules {
+        for mut rule in rules {
             let old = self.bus_rules(&rule.bus)?.get(&rule.name);
+            rule.settle_schedule(old.map(|old| &**old), now.wall_ms);
             if old.is_some_and(|old| old.origin == Origin::Api) {
                 let Origin::File(file) = rule.origin else {
                     unreachable!("files name themselves")

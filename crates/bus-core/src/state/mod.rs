@@ -12,7 +12,7 @@ pub mod deliveries;
 pub mod queues;
 pub mod snapshot;
 
-use crate::document::{Bus, Change, Kind, Queue, Rule, Target};
+use crate::document::{Bus, Change, Kind, Queue, Rule, Target, Tick};
 use crate::limits::{
     BACKOFF_MS_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, VERSION_LINGER_MS, VISIBILITY_SECONDS_MAX,
 };
@@ -396,6 +396,14 @@ impl State {
                     self.forget_oldest_kept();
                 }
             }
+            Record::Ticked { rule, at_ms } => {
+                let rules = self.rules.get_mut(BusName::default_bus().as_str());
+                if let Some(rule) = rules.and_then(|rules| rules.get_mut(*rule))
+                    && let Some(schedule) = &mut Arc::make_mut(rule).schedule
+                {
+                    schedule.done_ms = schedule.done_ms.max(*at_ms);
+                }
+            }
         }
     }
 
@@ -763,7 +771,7 @@ impl State {
         // What goes out of the house and what stays in it have different slots, so a target that changes from
         // one to the other has two backlogs. And a webhook that comes back as another kind has not come back
         // (F27).
-        let webhook = matches!(kind, Kind::Webhook(..));
+        let webhook = kind.is_outbound();
         let backlog_name = (name.0.clone(), name.1.clone(), name.2.clone(), webhook);
         let backlog = *self
             .backlog_names
@@ -863,6 +871,13 @@ impl State {
         self.rules.get(bus)?.get(rule)
     }
 
+    /// The rules that are on and have a schedule, by name. All of them are on the default bus.
+    pub fn scheduled(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let rules = self.rules(BusName::default_bus().as_str());
+        let rules = rules.into_iter().flat_map(BTreeMap::values);
+        rules.filter(|rule| rule.is_on() && rule.schedule.is_some())
+    }
+
     /// A target's newest version.
     #[must_use]
     pub fn current_version(
@@ -884,6 +899,14 @@ impl State {
     /// All versions that something names, in no order.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.versions.values().map(|entry| &entry.version)
+    }
+
+    /// Whether a tick is still to be fired: its rule is on, its expression the same, and its time not done.
+    pub(crate) fn awaits(&self, tick: &Tick) -> bool {
+        let rule = self.rule(BusName::default_bus().as_str(), tick.rule.as_str());
+        let schedule = rule.filter(|rule| rule.is_on());
+        let schedule = schedule.and_then(|rule| rule.schedule.as_ref());
+        schedule.is_some_and(|it| it.expression == tick.expression && it.done_ms < tick.at_ms)
     }
 
     /// Whether every target version that an encoded event or made input names is still there.

@@ -11,10 +11,9 @@ use crate::diagnostic::{Diagnostic, Severity};
 use bus_core::document::{
     Kind as TargetKind, Origin, Rule, RuleState, Target, Webhook, internal_arn,
 };
-use bus_core::name::{Arn, BusName, QueueName, RuleName, TargetId};
+use bus_core::name::{BusName, QueueName, RuleName, TargetId};
 use lifecycle::documents::{
-    Channel, Code, Destination, Documents, Entry, Fault, Kind, Monitor, Profile, Set, Trigger,
-    span_of,
+    Channel, Code, Documents, Entry, Fault, Kind, Monitor, Profile, Set, Trigger, span_of,
 };
 use rule_engine::pattern::{COMPLEXITY_MAX, Options};
 use serde_json::{Map, Value, json};
@@ -23,25 +22,13 @@ use std::ops::Range;
 use std::path::Path;
 
 /// The folders that are read.
-pub const FOLDERS: [&str; 4] = [
-    "catalogue",
-    "monitors",
-    "notification-profiles",
-    "destinations",
-];
+pub const FOLDERS: [&str; 3] = ["catalogue", "monitors", "notification-profiles"];
 /// Where the texts of triggers are kept in the journal.
 const TRIGGERS: &str = "rules";
 /// Name of the rules that events fire by.
 const FIRING: &str = "busbar.lifecycle";
 /// Sources that one such rule lists.
 const SOURCES_MAX: usize = 64;
-
-/// The folder of a file, if it holds such documents.
-#[must_use]
-pub fn folder(path: &Path) -> Option<&'static str> {
-    let parent = path.parent()?.file_name()?;
-    FOLDERS.into_iter().find(|folder| parent == *folder)
-}
 
 /// Documents that hold together, and what they need of the bus.
 #[derive(Debug, Default)]
@@ -109,7 +96,11 @@ impl Reading {
     ///
     /// # Errors
     /// Every fault, as its author sees it.
-    pub fn ready(mut self, context: &Context) -> Result<Ready, Vec<Diagnostic>> {
+    pub fn ready(
+        mut self,
+        context: &Context,
+        destinations: &BTreeMap<String, Webhook>,
+    ) -> Result<Ready, Vec<Diagnostic>> {
         if !self.faults.is_empty() {
             return Err(self.faults);
         }
@@ -118,21 +109,8 @@ impl Reading {
             internal: firing_rules(&self.set, context),
             ..Ready::default()
         };
-        for (index, destination) in self.set.destinations.iter().enumerate() {
-            if let Err(refusal) = context.egress.check_url(&destination.url) {
-                let fault = Fault {
-                    code: Code::MemberType,
-                    at: "/Url".into(),
-                    span: None,
-                    message: refusal.to_string(),
-                    help: Some(refusal.help().to_owned()),
-                };
-                let fault = self.told(Kind::Destination, index, fault);
-                self.faults.push(fault);
-            }
-        }
         for (index, profile) in self.set.profiles.iter().enumerate() {
-            match profile_rule(profile, &self.set.destinations, context, &mut ready.queues) {
+            match profile_rule(profile, destinations, context, &mut ready.queues) {
                 Ok(rule) => ready.internal.extend(rule),
                 Err(fault) => {
                     let fault = self.told(Kind::Profile, index, fault);
@@ -208,10 +186,6 @@ fn read(set: &mut Set, folder: &str, text: &str) -> Result<(Kind, usize), Vec<Fa
             set.profiles.push(Profile::read(text, &options)?);
             (Kind::Profile, set.profiles.len() - 1)
         }
-        "destinations" => {
-            set.destinations.push(Destination::read(text, &options)?);
-            (Kind::Destination, set.destinations.len() - 1)
-        }
         _ => {
             set.triggers.extend(Trigger::read(text, &options)?);
             (Kind::Trigger, set.triggers.len().saturating_sub(1))
@@ -241,6 +215,7 @@ fn rule(name: RuleName, bus: BusName, file: String) -> Rule {
         bus,
         description: None,
         pattern: None,
+        schedule: None,
         state: RuleState::Enabled,
         role_arn: None,
         origin: Origin::File(file),
@@ -291,14 +266,14 @@ fn firing_rules(set: &Set, context: &Context) -> Vec<Rule> {
 /// The rule whose targets are the channels of a profile; none without channels.
 fn profile_rule(
     profile: &Profile,
-    destinations: &[Destination],
+    destinations: &BTreeMap<String, Webhook>,
     context: &Context,
     queues: &mut BTreeSet<QueueName>,
 ) -> Result<Option<Rule>, Fault> {
     let name = RuleName::parse(&profile.name).expect("names of 4.1 are names of rules");
     let mut targets = BTreeMap::new();
     for (index, channel) in profile.channels.iter().enumerate() {
-        let target = channel_target(profile, channel, destinations, context);
+        let target = channel_target(channel, destinations, context);
         let target = target.map_err(|(member, message)| Fault {
             code: Code::MemberType,
             at: format!("/Channels/{index}{member}"),
@@ -318,44 +293,28 @@ fn profile_rule(
     }))
 }
 
-/// A channel as a target. An API destination becomes a webhook of the channel's own.
+/// A channel as a target, with the webhook that its destination means.
 fn channel_target(
-    profile: &Profile,
     channel: &Channel,
-    destinations: &[Destination],
+    destinations: &BTreeMap<String, Webhook>,
     context: &Context,
 ) -> Result<Target, (&'static str, String)> {
     let members: Map<String, Value> = channel.target.clone();
     let mut target: Target =
         serde_json::from_value(Value::Object(members)).map_err(|e| ("", e.to_string()))?;
     crate::shapers::compile(&target, context.placeholders).map_err(|e| ("", e.to_string()))?;
-    let arn = Arn::parse(&target.arn).filter(|arn| context.home.owns(arn));
-    let named = arn.and_then(|arn| {
-        let rest = arn.resource.strip_prefix("api-destination/")?;
-        rest.split('/').next().map(str::to_owned)
-    });
-    match named {
-        Some(name) => {
-            let found = destinations.iter().find(|it| it.name == name);
-            let found = found.ok_or_else(|| ("/Arn", format!("no destination `{name}`")))?;
-            target.webhook = Some(Webhook {
-                url: found.url.clone(),
-                method: Some(found.method.clone()),
-                headers: found.headers.clone(),
-                secret: found.secret.clone(),
-            });
-            target.arn =
-                context
-                    .home
-                    .webhook_arn(BusName::internal().as_str(), &profile.name, &channel.id);
+    match TargetKind::of(&target.arn, &context.home) {
+        TargetKind::Queue(_) | TargetKind::Log(_) => Ok(target),
+        TargetKind::Destination(name) => {
+            let found = destinations.get(&name);
+            let found =
+                found.ok_or_else(|| ("/Arn", format!("there is no destination `{name}`")))?;
+            target.webhook = Some(found.clone());
             Ok(target)
         }
-        None => match TargetKind::of(&target.arn, &context.home) {
-            TargetKind::Unknown | TargetKind::Internal => Err((
-                "/Arn",
-                "a channel leads to a destination, a queue or a log".into(),
-            )),
-            _ => Ok(target),
-        },
+        _ => Err((
+            "/Arn",
+            "a channel leads to a destination, a queue or a log".into(),
+        )),
     }
 }

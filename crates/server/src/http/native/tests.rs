@@ -133,6 +133,7 @@ impl Running {
             bus: BusName::default_bus(),
             description: None,
             pattern: Some(r#"{"source":["demo"]}"#.into()),
+            schedule: None,
             state: RuleState::Enabled,
             role_arn: None,
             origin: Origin::File("rules/a.json".into()),
@@ -188,6 +189,7 @@ impl Running {
             events,
             idempotency: None,
             matched_running,
+            ticks: Vec::new(),
         });
         match answer.await {
             Ok(Answer::Stored(first)) => first,
@@ -712,4 +714,40 @@ async fn a_delivery_to_a_queue_that_is_not_there_is_a_dead_letter() {
         .await;
     assert_eq!(list, json!({"dead_letters":[]}));
     assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_the_webhook_that_its_file_says_now() {
+    let running = Running::start().await;
+    let (refusing, first) = receiver(&[503]).await;
+    let (taking, second) = receiver(&[200]).await;
+    let home = &running.server.doors.bus.identity().home;
+    let arn = home.webhook_arn("default", "r", "t");
+    let (home_of_arn, _) = arn.split_once(":webhook/").unwrap();
+    let to = |url: &str| {
+        let id = TargetId::parse("t").unwrap();
+        let mut target = Target::new(id, format!("{home_of_arn}:api-destination/d"));
+        target.webhook = Some(Webhook {
+            url: url.into(),
+            method: None,
+            headers: BTreeMap::new(),
+            secret: None,
+        });
+        target
+    };
+    running.rule("r", to(&refusing)).await;
+    running.put("e-1", "{}").await;
+    let retried = |t: &Value| {
+        course(t)["attempts"]
+            .as_array()
+            .is_some_and(|a| !a.is_empty())
+    };
+    running.until("/v1/events/e-1", retried).await;
+    // What waits follows its file to another address.
+    running.rule("r", to(&taking)).await;
+    let done = |t: &Value| course(t)["state"] == "delivered";
+    let trail = running.until("/v1/events/e-1", done).await;
+    assert_eq!(course(&trail)["kind"], "destination");
+    assert!(1 <= first.load(Ordering::SeqCst));
+    assert_eq!(second.load(Ordering::SeqCst), 1);
 }

@@ -405,7 +405,8 @@ fn bus_target<'a>(arn: &'a str, home: &Home) -> Option<&'a str> {
 
 /// Why a target's ARN cannot be delivered to; `None` if it can. Source: eventbridge-api.md 6.3, 15.2.
 fn unavailable(arn: &str, home: &Home) -> Option<String> {
-    if Kind::of(arn, home) != Kind::Unknown {
+    // Destinations of files are for the rules of files.
+    if !matches!(Kind::of(arn, home), Kind::Unknown | Kind::Destination(_)) {
         return None;
     }
     let parsed = Arn::parse(arn)?;
