@@ -11,6 +11,12 @@
 //! | `steps` | what each step does, and what `Then` says |
 //! | `told` | the scenarios that are told in words |
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test; and it waits in real time"
+)]
+
 #[allow(dead_code, reason = "each test uses its part of the support")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -106,8 +106,8 @@ impl Bus {
         if told.iter().all(|key| then.get(key).is_none()) {
             return;
         }
-        for row in seen.rows[from..].to_vec() {
-            let occurrences = self.occurrences(&text(&row["eventId"]));
+        for n in from..seen.rows.len() {
+            let occurrences = self.occurrences(&text(&seen.rows[n]["eventId"]));
             let event = &occurrences[0]["envelope"];
             let object = text(&event["resources"][0]);
             seen.details.insert(object.clone(), event["detail"].clone());

@@ -45,6 +45,64 @@ fn env_01_a_producer_cannot_speak_for_aws() {
 }
 
 #[test]
+fn the_events_api_knows_ordinary_rules_alone() {
+    let mut bus = Bus::start(&json!({}));
+    let ask = |operation: &str, body: Value| {
+        events(bus.api(), operation, &body.to_string())
+            .unwrap()
+            .json()
+    };
+    let ordinary = files(&bus.operator().join("rules"));
+    let ordinary = ordinary.iter().map(|path| read(path));
+    let ordinary: BTreeSet<String> = ordinary
+        .filter(|rule| rule.get("Trigger").is_none())
+        .map(|rule| text(&rule["Name"]))
+        .collect();
+    let listed = ask("ListRules", json!({}))["Rules"].clone();
+    let listed = listed.as_array().unwrap().iter();
+    let listed: BTreeSet<String> = listed.map(|rule| text(&rule["Name"])).collect();
+    assert_eq!(listed, ordinary);
+    assert!(!ordinary.is_empty());
+    let buses = ask("ListEventBuses", json!({}))["EventBuses"].clone();
+    assert_eq!(buses.as_array().unwrap().len(), 1);
+    let not_found = "ResourceNotFoundException";
+    for name in ["status-platform", "busbar.lifecycle"] {
+        for operation in ["DescribeRule", "ListTargetsByRule"] {
+            let member = if operation == "DescribeRule" {
+                "Name"
+            } else {
+                "Rule"
+            };
+            assert_eq!(ask(operation, json!({member: name}))["__type"], not_found);
+        }
+        let gone = ask("DeleteRule", json!({"Name": name, "Force": true}));
+        assert_eq!(gone["__type"], "ManagedRuleException", "{gone}");
+    }
+    let internal = "busbar.internal";
+    for (operation, body) in [
+        ("ListRules", json!({"EventBusName": internal})),
+        ("DescribeEventBus", json!({"Name": internal})),
+        (
+            "PutRule",
+            json!({"Name": "r", "EventBusName": internal, "EventPattern": "{\"source\":[\"a\"]}"}),
+        ),
+    ] {
+        let told = ask(operation, body);
+        assert_eq!(told["__type"], not_found, "{operation}: {told}");
+    }
+    let own = "arn:aws:events:us-east-1:111122223333:internal/lifecycle";
+    let by_target = ask("ListRuleNamesByTarget", json!({"TargetArn": own}));
+    assert_eq!(by_target["RuleNames"], json!([]));
+    bus.put_line("events/clm-certificate-status-changed.jsonl", 1);
+    assert_eq!(
+        bus.get("/v1/firings")["firings"].as_array().unwrap().len(),
+        1,
+        "all of it goes on"
+    );
+    bus.halt();
+}
+
+#[test]
 fn env_02_whole_envelopes_leave_as_they_came() {
     let mut bus = Bus::start(&json!({"Rules": [everything()]}));
     let mut lines = 0;
