@@ -7,7 +7,7 @@ use bus_core::document::{Origin, Rule, RuleState, Schedule, Target, Tick, Webhoo
 use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
 use bus_core::outcome::{Code, Failure, Outcome};
 use bus_core::record::{Event, Record, event_key};
-use bus_core::state::Now;
+use bus_core::state::{Now, State};
 use journal::disk::Disk;
 use journal::file::Options;
 use journal::sim::SimDisk;
@@ -112,13 +112,14 @@ fn rule(hook_there: bool) -> Rule {
 
 fn begin(disk: &SimDisk, now: Now, seed: u64) -> (Core, Appender) {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let opened = read_back(
-        disk,
-        Path::new("/journal"),
-        &options(),
+    let empty = State::new(
         Home::default(),
-        now.wall_ms,
+        Now {
+            running_ms: 0,
+            ..now
+        },
     );
+    let opened = read_back(disk, Path::new("/journal"), &options(), empty);
     let (journal, state) = opened.unwrap_or_else(|e| panic!("the journal does not open: {e:?}"));
     assert!(
         state.running_ms <= now.running_ms,
@@ -247,7 +248,7 @@ impl World {
             match effect {
                 Effect::Attempt(attempt) => self.attempts.push(*attempt),
                 Effect::Answer(request, answer) => self.answered(request, answer),
-                Effect::Rules(_) => {}
+                Effect::Rules(_) | Effect::GaveUp { .. } => {}
                 Effect::Expired { event, .. } => {
                     panic!("{event} expired although there is a dead-letter queue")
                 }
@@ -573,6 +574,10 @@ impl World {
         let (core, appender) = begin(&self.disk, self.now, self.random.u64(..));
         self.core = core;
         self.appender = appender;
+        // Time goes on while the start is not yet durable.
+        if self.random.bool() {
+            self.input(Input::Tick);
+        }
         self.settle_disk();
         let there = self.hook_there;
         self.load_rules(there);

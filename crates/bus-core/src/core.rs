@@ -15,7 +15,7 @@ mod dispatch;
 mod receive;
 
 pub use control::{Control, Refusal, TargetRefusal};
-pub use dispatch::{Attempt, Attempted};
+pub use dispatch::{Attempt, Attempted, Decided};
 pub use receive::{Given, Handle, HandleRefusal, Receive};
 
 use crate::document::Tick;
@@ -225,6 +225,8 @@ pub enum Input {
         /// Which.
         letters: Vec<Letter>,
     },
+    /// What a decision made.
+    Decided(RequestNumber, Box<Decided>),
     /// What an attempt came to.
     Attempted(Attempted),
     /// Every record up to here is durable.
@@ -277,6 +279,13 @@ pub enum Effect {
     /// Publish a rule set in which the buses and these rules are as the state has them. Comes before the
     /// answer.
     Rules(Vec<RuleKey>),
+    /// Tell the maker of an input that a delivery of it was given up.
+    GaveUp {
+        /// What it wanted to be told.
+        note: Box<[u8]>,
+        /// Why.
+        failure: Failure,
+    },
     /// Tell the operator that a delivery ended with no dead letter (I5).
     Expired {
         /// The event's id.
@@ -375,7 +384,9 @@ impl Core {
             .filter(|b| !b.is_empty())
             .map(|b| b.number)
             .collect();
-        waiting.into_iter().for_each(|number| core.wake(number));
+        // They are looked at when this start is durable, whatever is stepped before that.
+        let arrived = |number| (core.appended, Arrival::Backlog(number));
+        core.state.arrivals.extend(waiting.into_iter().map(arrived));
         core.set_timer(Timer::Sweep, now.running_ms + SWEEP_MS);
         Ok(core)
     }
@@ -475,6 +486,7 @@ impl Core {
                 queue,
                 letters,
             } => self.redrive(now, request, queue, letters, journal),
+            Input::Decided(request, decided) => self.decided(now, request, *decided, journal),
             Input::Attempted(attempted) => self.attempted(now, attempted, journal),
             Input::Synced(sequence) => self.synced(sequence),
             Input::Tick => {}

@@ -38,6 +38,8 @@ pub enum Origin {
     Api,
     /// In a file, named as `rules/FILE.json`; read-only to the API.
     File(String),
+    /// In an operator document that is no EventBridge rule, named the same way: the API knows nothing of it.
+    Document(String),
 }
 
 /// Whether a rule is looked at.
@@ -143,6 +145,12 @@ impl Rule {
         self.state != RuleState::Disabled
     }
 
+    /// Whether it is a rule as EventBridge has them, and not one that an operator document needs.
+    #[must_use]
+    pub fn is_ordinary(&self) -> bool {
+        !matches!(self.origin, Origin::Document(_))
+    }
+
     /// Gives the schedule its place: the one of `old` while that goes on, else this moment.
     ///
     /// A rate counts anew when its expression changes or the rule is turned on; what fired before the rule
@@ -246,6 +254,15 @@ pub struct Webhook {
     pub secret: Option<String>,
 }
 
+/// Resource of the internal target's ARN.
+const INTERNAL: &str = "internal/lifecycle";
+
+/// ARN of the internal target of a server of `home`.
+#[must_use]
+pub fn internal_arn(home: &Home) -> String {
+    format!("arn:aws:events:{}:{}:{INTERNAL}", home.region, home.account)
+}
+
 /// What a target's ARN means here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -255,6 +272,8 @@ pub enum Kind {
     Log(LogName),
     /// A webhook: `(bus, rule, target id)` of the target that holds its URL.
     Webhook(BusName, RuleName, TargetId),
+    /// The room of this server that decides about events.
+    Internal,
     /// Nothing that this server can reach.
     Unknown,
     /// What a document of operators describes, by its name. The webhook that it means is kept with the target.
@@ -273,6 +292,9 @@ impl Kind {
         }
         if let Some(log) = arn.log() {
             return Self::Log(log);
+        }
+        if arn.service == "events" && arn.resource == INTERNAL {
+            return Self::Internal;
         }
         let found = Self::webhook(&arn).or_else(|| Self::destination(&arn));
         found.unwrap_or(Self::Unknown)

@@ -5,6 +5,7 @@
 //! what must never wait behind it (outcomes, disk completions, disconnects). Each caller holds a permit, so a
 //! channel is never full.
 
+use crate::annex::Shared;
 use crate::clock::Clock;
 use crate::router::{Router, Routing};
 use crate::shapers::Shapers;
@@ -14,6 +15,7 @@ use bus_core::core::{
     Answer, Attempt, Attempted, Core, Effect, Given, Handle, Input, RequestNumber, Settings,
 };
 use bus_core::name::{BusName, Home, QueueName, RuleName};
+use bus_core::outcome::Failure;
 use bus_core::record::Place;
 use bus_core::state::{Now, RuleKey, State};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -90,6 +92,7 @@ struct Inner {
     clock: Clock,
     identity: Identity,
     shapers: Arc<Shapers>,
+    kept: Shared,
     refusing: AtomicBool,
     rescheduled: Arc<Rescheduled>,
 }
@@ -126,6 +129,8 @@ pub struct Unavailable;
 pub trait Dispatch: Send {
     /// Makes an attempt and tells [`Bus::attempted`] of it later. Does not wait.
     fn dispatch(&self, attempt: Box<Attempt>);
+    /// Takes that a delivery was given up: to the maker of its input, as it asked. Does not wait.
+    fn gave_up(&self, note: Box<[u8]>, failure: Failure);
     /// Attempts that have not ended.
     fn under_way(&self) -> usize;
 }
@@ -161,6 +166,7 @@ impl Bus {
             journal,
             state,
             clock,
+            kept,
             lock,
         } = store;
         let mut random = [0; 40];
@@ -199,6 +205,7 @@ impl Bus {
                     secret: core.state().secret,
                 },
                 shapers: Arc::new(Shapers::new(home)),
+                kept,
                 refusing: AtomicBool::new(false),
                 rescheduled: Arc::clone(&rescheduled),
             }),
@@ -252,6 +259,12 @@ impl Bus {
     #[must_use]
     pub fn shapers(&self) -> &Arc<Shapers> {
         &self.inner.shapers
+    }
+
+    /// What decisions read. The core writes it when it applies a record: look, and let go.
+    #[must_use]
+    pub fn kept(&self) -> &Shared {
+        &self.inner.kept
     }
 
     /// The rules as they are now, and since when, on the running clock.
@@ -667,6 +680,7 @@ impl Owner {
                         self.dispatcher.dispatch(attempt);
                     }
                 }
+                Effect::GaveUp { note, failure } => self.dispatcher.gave_up(note, failure),
                 Effect::Rules(changed) => {
                     self.router.update(self.core.state(), &changed);
                     self.appender.rules_version = self.core.appended();

@@ -72,6 +72,8 @@ pub struct Config {
     pub aws_quotas: bool,
     /// The name of a deleted queue stays taken for a minute, as at AWS.
     pub aws_queue_deleted_recently: bool,
+    /// Monitors scan by their schedules. Off in tests, which make the ticks themselves.
+    pub monitors_scheduled: bool,
 }
 
 impl Default for Config {
@@ -108,6 +110,7 @@ impl Default for Config {
             aws_complexity: true,
             aws_quotas: false,
             aws_queue_deleted_recently: false,
+            monitors_scheduled: true,
         }
     }
 }

@@ -17,6 +17,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct Routing {
     buses: HashMap<BusName, Arc<BusRoutes>>,
+    /// Targets of documents' rules without a pattern, which decisions hand over to. By bus and name of the rule.
+    handed: Arc<HashMap<RuleKey, Vec<Arc<Version>>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -124,6 +126,13 @@ impl Routing {
         routed.map(Some)
     }
 
+    /// A target of a rule that no event is matched against.
+    #[must_use]
+    pub fn handed(&self, bus: &BusName, rule: &RuleName, id: &str) -> Option<&Arc<Version>> {
+        let targets = self.handed.get(&(bus.clone(), rule.clone()))?;
+        targets.iter().find(|it| it.target.id.as_str() == id)
+    }
+
     /// Names of the rules that match an event, for people.
     #[must_use]
     pub fn matching(&self, bus: &str, envelope: &[u8]) -> Vec<RuleName> {
@@ -149,11 +158,7 @@ impl BusRoutes {
         let mut deliveries = Vec::new();
         for id in ids {
             for version in &self.rules.of(*id).targets {
-                // A queue's message is shaped at each read, so it must be known now that it can be.
-                let waits = matches!(version.kind, Kind::Queue(_))
-                    && version.target.shapes()
-                    && shapers.shape(version, envelope, accepted_ms).is_err();
-                deliveries.push(version.number | if waits { MUST_WAIT } else { 0 });
+                deliveries.push(delivery(version, envelope, shapers, accepted_ms));
             }
         }
         if DELIVERIES_MAX < deliveries.len() {
@@ -172,6 +177,16 @@ impl BusRoutes {
     }
 }
 
+/// A delivery as a record names it. A queue's message is shaped at each read, so it must be known now that
+/// it can be.
+#[must_use]
+pub fn delivery(version: &Version, input: &[u8], shapers: &Shapers, accepted_ms: i64) -> u32 {
+    let waits = matches!(version.kind, Kind::Queue(_))
+        && version.target.shapes()
+        && shapers.shape(version, input, accepted_ms).is_err();
+    version.number | if waits { MUST_WAIT } else { 0 }
+}
+
 /// Makes the next [`Routing`] from what has changed.
 #[derive(Debug, Default)]
 pub struct Router {
@@ -187,9 +202,11 @@ impl Router {
     #[must_use]
     pub fn new(state: &State) -> Self {
         let mut router = Self::default();
+        let internal = BusName::internal();
         let all: Vec<RuleKey> = state
             .buses()
             .keys()
+            .chain([&internal])
             .flat_map(|bus| {
                 state
                     .rules(bus.as_str())
@@ -213,6 +230,7 @@ impl Router {
             }
         }
         for key in changed {
+            self.hand(state, key);
             let Some(routes) = self.routing.buses.get_mut(&key.0) else {
                 continue;
             };
@@ -236,6 +254,23 @@ impl Router {
                     }
                 }
             }
+        }
+    }
+
+    /// Takes over a rule that no event is matched against.
+    fn hand(&mut self, state: &State, key: &RuleKey) {
+        let rule = state.rule(key.0.as_str(), key.1.as_str());
+        let targets = rule
+            .filter(|rule| !rule.is_ordinary() && rule.pattern.is_none())
+            .map(|rule| current_targets(state, rule));
+        match targets.filter(|targets| !targets.is_empty()) {
+            Some(targets) => {
+                Arc::make_mut(&mut self.routing.handed).insert(key.clone(), targets);
+            }
+            None if self.routing.handed.contains_key(key) => {
+                Arc::make_mut(&mut self.routing.handed).remove(key);
+            }
+            None => {}
         }
     }
 
@@ -264,11 +299,13 @@ fn set_rule(routes: &mut BusRoutes, number: u32, state: &State, rule: &Rule) {
     } else if pattern.is_none() {
         return;
     }
-    let targets = rule
-        .targets
-        .keys()
-        .filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned())
-        .collect();
+    let targets = current_targets(state, rule);
     let name = rule.name.clone();
     routes.rules.set(number, Some(Route { name, targets }));
+}
+
+fn current_targets(state: &State, rule: &Rule) -> Vec<Arc<Version>> {
+    let ids = rule.targets.keys();
+    ids.filter_map(|id| state.current_version(&rule.bus, &rule.name, id).cloned())
+        .collect()
 }

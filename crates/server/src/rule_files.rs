@@ -7,19 +7,26 @@
 //! | room | holds |
 //! | --- | --- |
 //! | `read` | one file's JSON into rules, with every refusal |
+//! | [`documents`] | what stands in the folders beside `rules`, and the rules that it needs |
 //! | [`lint`] | warnings about patterns, for who asks |
 //! | [`keeper`] | the first load, and a look at the directory ten times a second |
 //!
 //! A set is a set: a file that cannot be read refuses all of them, since half a set would route events
 //! nowhere without a word.
 
+pub mod documents;
 pub mod keeper;
 pub mod lint;
 mod read;
 
+pub use read::redacted;
+
+use crate::annex::Text;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
-use bus_core::document::{Kind, Rule};
+use bus_core::document::{Kind, Rule, Webhook};
 use bus_core::name::{Arn, BusName, Home, QueueName, RuleName, TargetId};
+use documents::{DESTINATIONS, TRIGGERS};
+use lifecycle::documents::Documents;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -32,10 +39,6 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
-/// The folder beside `rules` whose files say what `api-destination/NAME` means.
-const DESTINATIONS: &str = "destinations";
-/// Folders beside `rules` that a later version reads.
-const LATER: [&str; 3] = ["catalogue", "monitors", "notification-profiles"];
 
 /// What became of the newest look at the rule files.
 #[derive(Debug, Clone, Default)]
@@ -129,6 +132,12 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// Files read.
     pub files: usize,
+    /// Rules that the documents need: which events fire, where notifications go.
+    pub internal: Vec<Rule>,
+    /// What decisions go by.
+    pub documents: Documents,
+    /// The same as it is written.
+    pub texts: Vec<Text>,
 }
 
 /// Why there is no set.
@@ -151,28 +160,66 @@ pub fn load(dir: &Path, context: &Context) -> Result<Loaded, LoadError> {
     Ok(loaded)
 }
 
+/// Reads a directory of rule files and documents that came by the API as one set. `absent` says that there need
+/// be no directory.
+///
+/// # Errors
+/// [`LoadError`], with every fault that could be told at once.
+pub fn load_with(
+    dir: &Path,
+    by_api: &[Text],
+    absent: bool,
+    context: &Context,
+) -> Result<Loaded, LoadError> {
+    let (files, warnings) = match find(dir) {
+        Err(LoadError::Missing(_)) if absent => (Vec::new(), Vec::new()),
+        found => found?,
+    };
+    let mut loaded = load_all(&files, by_api, context).map_err(LoadError::Faults)?;
+    loaded.warnings.splice(0..0, warnings);
+    Ok(loaded)
+}
+
 /// Reads these files as one set.
 ///
 /// # Errors
 /// Every fault that could be told at once, in the order of files and text.
 pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
+    load_all(files, &[], context)
+}
+
+fn load_all(
+    files: &[PathBuf],
+    by_api: &[Text],
+    context: &Context,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let mut set = Set::default();
     for path in files {
         match read_text(path) {
-            Ok(text) if is_destination(path) => {
-                let (destination, faults) = read::destination(path, &text, context);
-                set.faults.extend(faults);
-                set.destinations_written.extend(destination);
-            }
-            Ok(text) => {
-                let read = read::file(path, &text, context);
-                set.add(read);
-            }
+            Ok(text) => set.read(
+                Text {
+                    folder: folder(path).unwrap_or(TRIGGERS).to_owned(),
+                    name: String::new(),
+                    file: path.display().to_string(),
+                    text,
+                    by_api: false,
+                },
+                context,
+            ),
             Err(fault) => set.faults.push(*fault),
         }
     }
+    for text in by_api {
+        set.read(text.clone(), context);
+    }
     set.check_webhooks();
-    set.lead_to_destinations();
+    let destinations = set.lead_to_destinations();
+    let ready = std::mem::take(&mut set.documents).ready(context, &destinations);
+    let ready = ready.unwrap_or_else(|faults| {
+        set.faults.extend(faults);
+        documents::Ready::default()
+    });
+    set.queues.extend(ready.queues);
     if !set.faults.is_empty() {
         // Faults of the set were found after those of its files.
         let place = |fault: &Diagnostic| files.iter().position(|f| *f == *Path::new(&fault.file));
@@ -182,6 +229,8 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
     }
     let mut loaded = set.loaded;
     loaded.files = files.len();
+    (loaded.internal, loaded.documents, loaded.texts) =
+        (ready.internal, ready.documents, ready.texts);
     loaded.queues = set.queues.into_iter().collect();
     Ok(loaded)
 }
@@ -191,6 +240,7 @@ struct Set {
     loaded: Loaded,
     faults: Vec<Diagnostic>,
     queues: BTreeSet<QueueName>,
+    documents: documents::Reading,
     by_name: BTreeMap<(BusName, RuleName), usize>,
     webhooks: BTreeSet<(BusName, RuleName, TargetId)>,
     webhooks_named: Vec<(Kind, Diagnostic)>,
@@ -199,6 +249,27 @@ struct Set {
 }
 
 impl Set {
+    fn read(&mut self, mut text: Text, context: &Context) {
+        let path = Path::new(&text.file);
+        match text.folder.as_str() {
+            DESTINATIONS => {
+                let (destination, faults) = read::destination(path, &text.text, context);
+                self.faults.extend(faults);
+                if let Some(destination) = destination {
+                    text.name.clone_from(&destination.name);
+                    self.destinations_written.push(destination);
+                    self.documents.keep(text);
+                }
+            }
+            TRIGGERS => {
+                let read = read::file(path, &text.text, context);
+                self.documents.add_triggers(&read, &text);
+                self.add(read);
+            }
+            _ => self.documents.add(text),
+        }
+    }
+
     fn add(&mut self, read: read::Read) {
         self.faults.extend(read.faults);
         self.queues.extend(read.queues);
@@ -247,8 +318,8 @@ impl Set {
 }
 
 impl Set {
-    /// Gives each target whose ARN names a destination the webhook that it means.
-    fn lead_to_destinations(&mut self) {
+    /// Gives each target whose ARN names a destination the webhook that it means, and tells them all.
+    fn lead_to_destinations(&mut self) -> BTreeMap<String, Webhook> {
         let mut webhooks = BTreeMap::new();
         for written in std::mem::take(&mut self.destinations_written) {
             match webhooks.entry(written.name) {
@@ -275,19 +346,23 @@ impl Set {
                 target.webhook = webhooks.get(&name).cloned();
             }
         }
+        webhooks
     }
 }
 
-/// Whether a file stands in a folder of destinations: beside one of rules.
-fn is_destination(path: &Path) -> bool {
-    let folder = path.parent();
-    folder.is_some_and(|folder| {
-        folder.file_name().is_some_and(|name| name == DESTINATIONS)
-            && folder.with_file_name("rules").is_dir()
-    })
+fn beside_rules() -> impl Iterator<Item = &'static str> {
+    documents::FOLDERS.into_iter().chain([DESTINATIONS])
 }
 
-/// The files of a directory, rules before destinations, each by name, and what was passed over.
+/// The folder of a file that holds no rules, beside one that does.
+fn folder(path: &Path) -> Option<&'static str> {
+    let folder = path.parent()?;
+    let name = folder.file_name()?;
+    let found = beside_rules().find(|it| name == *it)?;
+    folder.with_file_name("rules").is_dir().then_some(found)
+}
+
+/// The files of a directory, rules first, by folder and name, and what was passed over.
 ///
 /// # Errors
 /// [`LoadError`].
@@ -300,12 +375,6 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
     };
     let (mut files, folders) = list(dir)?;
     if folders.contains("rules") {
-        for name in LATER.iter().filter(|name| folders.contains(**name)) {
-            warn(
-                &dir.join(name),
-                "this folder is ignored: what it holds comes with a later version",
-            );
-        }
         for file in &files {
             warn(
                 file,
@@ -313,8 +382,8 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
             );
         }
         (files, _) = list(&dir.join("rules"))?;
-        if folders.contains(DESTINATIONS) {
-            files.extend(list(&dir.join(DESTINATIONS))?.0);
+        for folder in beside_rules().filter(|it| folders.contains(*it)) {
+            files.extend(list(&dir.join(folder))?.0);
         }
     }
     if FILES_MAX < files.len() {

@@ -2,6 +2,7 @@
 
 use crate::bus::{Bus, Options, Unavailable, queue_setting};
 use crate::config::Config;
+use crate::decisions::Decisions;
 use crate::diagnostic::Diagnostic;
 use crate::dispatcher::Dispatcher;
 use crate::http::Doors;
@@ -135,39 +136,57 @@ impl Server {
         };
         let runtime = tokio::runtime::Handle::current();
         let for_dispatcher = Arc::clone(&client);
-        let (bus, core) = tokio::task::spawn_blocking(move || {
-            Bus::start(store, options, |bus| {
-                Box::new(Dispatcher::start(bus, for_dispatcher, logs, runtime))
-            })
+        let (started, decisions) = tokio::task::spawn_blocking(move || {
+            let mut decisions = None;
+            let started = Bus::start(store, options, |bus| {
+                let made = decisions.insert(Decisions::start(bus, &runtime)).clone();
+                Box::new(Dispatcher::start(bus, for_dispatcher, logs, made, runtime))
+            });
+            (started, decisions)
         })
         .await
-        .expect("starting does not panic")?;
+        .expect("starting does not panic");
+        let (bus, core) = started?;
+        let decisions = decisions.expect("a bus that started has made its dispatcher");
+        let context = rule_files::Context {
+            home: config.home.clone(),
+            egress: client.egress().clone(),
+            complexity: config.aws_complexity,
+            placeholders: config.aws_placeholders,
+        };
+        let files = Arc::default();
+        let (mut keeper, edits) = Keeper::new(
+            bus.clone(),
+            decisions.clone(),
+            config.rules.clone(),
+            context,
+            Arc::clone(&files),
+        );
         let doors = Doors {
             bus,
+            decisions,
             config: Arc::new(config),
             client,
-            files: Arc::default(),
+            files,
+            edits,
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);
-        let context = rule_files::Context {
-            home: doors.config.home.clone(),
-            egress: doors.client.egress().clone(),
-            complexity: doors.config.aws_complexity,
-            placeholders: doors.config.aws_placeholders,
-        };
-        let (rules_dir, status) = (doors.config.rules.clone(), Arc::clone(&doors.files));
-        let mut keeper = Keeper::new(doors.bus.clone(), rules_dir, context, status);
         if let Err(faults) = keeper.start().await {
             doors.bus.stop().await;
             let _ = tokio::task::spawn_blocking(move || core.join()).await;
             return Err(ServeError::Rules(faults));
         }
+        doors.decisions.open();
         // After the rule files: what they took away is not made up for.
         let catch_up_ms = doors.config.schedules_catch_up_seconds.cast_signed() * 1_000;
         let (bus, metrics) = (doors.bus.clone(), Arc::clone(&doors.metrics));
-        let scheduler = Scheduler::start(bus, metrics, catch_up_ms).await?;
+        let monitors = doors
+            .config
+            .monitors_scheduled
+            .then(|| doors.decisions.clone());
+        let scheduler = Scheduler::start(bus, monitors, metrics, catch_up_ms).await?;
         let tasks = vec![
             tokio::spawn(scheduler.run(stopped.clone())),
             tokio::spawn(keeper.watch(stopped.clone())),

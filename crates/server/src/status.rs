@@ -148,6 +148,7 @@ pub fn kind_name(kind: &Kind) -> &'static str {
         Kind::Destination(_) => "destination",
         Kind::Log(_) => "log",
         Kind::Queue(_) => "queue",
+        Kind::Internal => "internal",
         Kind::Unknown => "unknown",
     }
 }

@@ -1,9 +1,9 @@
 //! The data directory, opened: lock, format, journal, and the state that it tells.
 
+use crate::annex::Shared;
 use crate::clock::{Clock, wall_ms};
 use crate::config::Config;
 use bus_core::core::{Append, Full};
-use bus_core::name::Home;
 use bus_core::record::{Place, Record};
 use bus_core::state::{Now, State};
 use journal::disk::{Disk, OsDisk};
@@ -66,6 +66,8 @@ pub struct Store {
     pub state: State,
     /// Goes on from its newest record.
     pub clock: Clock,
+    /// The part of the state that decisions read.
+    pub kept: Shared,
     /// Kept open: the lock ends with it.
     pub lock: File,
 }
@@ -110,24 +112,25 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
         mark_seed: u64::from_le_bytes(seed),
         ..journal::file::Options::default()
     };
-    let (journal, state) = read_back(
-        Arc::new(OsDisk),
-        &journal_dir,
-        &options,
-        config.home.clone(),
-        wall_ms(),
-    )
-    .map_err(StoreError::Journal)?;
+    let kept = Shared::default();
+    let now = Now {
+        wall_ms: wall_ms(),
+        running_ms: 0,
+    };
+    let state = State::new(config.home.clone(), now).with_annex(Box::new(kept.clone()));
+    let (journal, state) =
+        read_back(Arc::new(OsDisk), &journal_dir, &options, state).map_err(StoreError::Journal)?;
     let clock = Clock::start(state.running_ms);
     Ok(Store {
         journal,
         state,
         clock,
+        kept,
         lock,
     })
 }
 
-/// Opens the journal in `dir` and makes the state of all it tells.
+/// Opens the journal in `dir` and makes of an empty state that of all it tells.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -135,18 +138,9 @@ pub fn read_back(
     disk: Arc<dyn Disk>,
     dir: &Path,
     options: &journal::file::Options,
-    home: Home,
-    wall_ms: i64,
+    state: State,
 ) -> Result<(FileJournal, State), OpenError> {
-    let mut reader = Reader {
-        state: State::new(
-            home,
-            Now {
-                wall_ms,
-                running_ms: 0,
-            },
-        ),
-    };
+    let mut reader = Reader { state };
     let journal = journal::file::open(disk, dir, options, &mut reader)?;
     Ok((journal, reader.state))
 }

@@ -80,6 +80,14 @@ pub const MUST_WAIT: u32 = 1 << 31;
 /// A rule, by bus and name.
 pub type RuleKey = (BusName, RuleName);
 
+/// A part of the state that the core keeps for a room above it and knows nothing of.
+pub trait Annex: std::fmt::Debug + Send {
+    /// Takes what a record of it holds. Twice is as once.
+    fn apply(&mut self, bytes: &[u8]);
+    /// All of it, as texts that `apply` takes in this order: its part of a snapshot.
+    fn told(&self) -> Vec<Vec<u8>>;
+}
+
 /// All that the journal tells.
 #[derive(Debug)]
 pub struct State {
@@ -119,6 +127,7 @@ pub struct State {
     /// Queues and backlogs that got something with a record, oldest first: the core looks at them when
     /// that record is durable.
     pub(crate) arrivals: VecDeque<(u64, Arrival)>,
+    annex: Option<Box<dyn Annex>>,
 }
 
 /// What got something to do.
@@ -160,9 +169,18 @@ impl State {
             changed_rules: Vec::new(),
             changed_buses: false,
             arrivals: VecDeque::new(),
+            annex: None,
         };
+        state.rules.insert(BusName::internal(), BTreeMap::new());
         state.put_bus(default_bus(now.wall_ms));
         state
+    }
+
+    /// The same with an annex, before anything is read back.
+    #[must_use]
+    pub fn with_annex(mut self, annex: Box<dyn Annex>) -> Self {
+        self.annex = Some(annex);
+        self
     }
 
     /// Account and region of this server.
@@ -202,7 +220,7 @@ impl State {
                 self.staged.clear();
             }
             Record::Stop => self.stopped_clean = true,
-            Record::Event { deliveries, .. } => {
+            Record::Event { deliveries, .. } | Record::Made { deliveries, .. } => {
                 for (index, version) in deliveries.iter().enumerate() {
                     let index = u16::try_from(index).expect("DELIVERIES_MAX fits 16 bits");
                     let key = Key { sequence, index };
@@ -352,6 +370,11 @@ impl State {
                     for change in std::mem::take(&mut self.staged) {
                         self.change(now, change);
                     }
+                }
+            }
+            Record::Annex { bytes } => {
+                if let Some(annex) = &mut self.annex {
+                    annex.apply(bytes);
                 }
             }
             Record::Kept {
@@ -886,10 +909,10 @@ impl State {
         schedule.is_some_and(|it| it.expression == tick.expression && it.done_ms < tick.at_ms)
     }
 
-    /// Whether every target version that an encoded event names is still there.
+    /// Whether every target version that an encoded event or made input names is still there.
     pub(crate) fn knows_targets_of(&self, event: &[u8]) -> bool {
         match Record::decode(event) {
-            Ok(Record::Event { deliveries, .. }) => deliveries
+            Ok(Record::Event { deliveries, .. } | Record::Made { deliveries, .. }) => deliveries
                 .iter()
                 .all(|version| self.versions.contains_key(&(version & !MUST_WAIT))),
             _ => false,

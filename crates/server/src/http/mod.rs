@@ -7,6 +7,8 @@ pub mod aws;
 pub mod body;
 pub mod connection;
 mod head;
+pub mod documents;
+pub mod inventory;
 pub mod native;
 pub mod native_put;
 pub mod operator;
@@ -25,6 +27,8 @@ use targets::client::Client;
 pub struct Doors {
     /// The running bus.
     pub bus: Bus,
+    /// Firings, inventory, monitors.
+    pub decisions: crate::decisions::Decisions,
     /// The settings.
     pub config: Arc<Config>,
     /// The outbound client, for its egress guard.
@@ -33,6 +37,8 @@ pub struct Doors {
     pub bodies: Arc<tokio::sync::Semaphore>,
     /// What became of the rule files.
     pub files: Arc<arc_swap::ArcSwap<crate::rule_files::Status>>,
+    /// Where operator documents come in.
+    pub edits: crate::rule_files::keeper::Edits,
     /// What `/metrics` shows.
     pub metrics: Arc<crate::metrics::Metrics>,
 }

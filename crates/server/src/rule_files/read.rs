@@ -13,7 +13,7 @@ use bus_core::document::{
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
-use lifecycle::documents::{self, span_of};
+use lifecycle::documents::{self, Trigger, span_of};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -37,7 +37,7 @@ const GROUP_CHARACTERS_MAX: usize = 100;
 /// Headers of one webhook.
 const HEADERS_MAX: usize = 50;
 
-const RULE_MEMBERS: [&str; 10] = [
+const RULE_MEMBERS: [&str; 12] = [
     "$schema",
     "Name",
     "Description",
@@ -48,6 +48,8 @@ const RULE_MEMBERS: [&str; 10] = [
     "RoleArn",
     "Targets",
     "Lint",
+    "Trigger",
+    "Actions",
 ];
 const TARGET_MEMBERS: [&str; 13] = [
     "Id",
@@ -69,6 +71,8 @@ const TARGET_MEMBERS: [&str; 13] = [
 #[derive(Default)]
 pub struct Read {
     pub rules: Vec<(Rule, Written)>,
+    /// Rules that are triggers, with the place of each.
+    pub triggers: Vec<(Trigger, Source, Range<usize>)>,
     pub queues: BTreeSet<QueueName>,
     pub faults: Vec<Diagnostic>,
     pub warnings: Vec<Diagnostic>,
@@ -165,7 +169,7 @@ pub fn file(path: &Path, text: &str, context: &Context) -> Read {
     let mut reader = Reader {
         text,
         source,
-        origin: Origin::File(format!("rules/{name}")),
+        file: format!("rules/{name}"),
         context,
         read: Read::default(),
     };
@@ -203,7 +207,8 @@ pub fn redacted(text: &str) -> String {
 struct Reader<'a> {
     text: &'a str,
     source: Source,
-    origin: Origin,
+    /// As `rules/FILE.json`.
+    file: String,
     context: &'a Context,
     read: Read,
 }
@@ -253,7 +258,13 @@ impl Reader<'_> {
         };
         let name = self.name(&members, node);
         let bus = self.bus(&members);
-        let pattern = self.pattern(&members, node);
+        let trigger = self.trigger(&members, node);
+        let pattern = match trigger {
+            Ok(false) => self.pattern(&members, node),
+            // Events fire by their type, and what fires is looked at by the trigger's own condition.
+            Ok(true) => Ok(None),
+            Err(Noted) => Err(Noted),
+        };
         let description =
             self.optional_text(&members, "Description", 0, DESCRIPTION_CHARACTERS_MAX);
         let role_arn = self.optional_text(&members, "RoleArn", 1, ARN_CHARACTERS_MAX);
@@ -285,7 +296,7 @@ impl Reader<'_> {
                 .map_or(span(node), |m| span(&m.value)),
             allowed,
         };
-        if targets.is_empty() {
+        if targets.is_empty() && !matches!(trigger, Ok(true)) {
             let mut warning = written.fault(
                 format!("rule `{name}` has no target: what it matches goes nowhere"),
                 Some(
@@ -297,6 +308,7 @@ impl Reader<'_> {
             warning.severity = Severity::Warning;
             self.read.warnings.push(warning);
         }
+        let file = self.file.clone();
         let rule = Rule {
             name,
             bus,
@@ -305,10 +317,40 @@ impl Reader<'_> {
             schedule,
             state,
             role_arn,
-            origin: self.origin.clone(),
+            origin: match trigger {
+                Ok(true) => Origin::Document(file),
+                _ => Origin::File(file),
+            },
             targets,
         };
         self.read.rules.push((rule, written));
+    }
+
+    /// Reads the trigger's part of a rule; false if it has none.
+    fn trigger(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<bool> {
+        if !members.contains_key("Trigger") && !members.contains_key("Actions") {
+            return Ok(false);
+        }
+        let place = span(node);
+        let options = Options {
+            complexity_limit: self.context.complexity.then_some(COMPLEXITY_MAX),
+        };
+        match Trigger::read(&self.text[place.clone()], &options) {
+            Ok(Some(trigger)) => {
+                let source = self.source.clone();
+                self.read.triggers.push((trigger, source, place));
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(faults) => {
+                for fault in faults {
+                    let at = fault.span.unwrap_or(0..1);
+                    let at = place.start + at.start..place.start + at.end;
+                    self.fault(fault.code.as_str(), at, fault.message, fault.help);
+                }
+                Err(Noted)
+            }
+        }
     }
 
     fn name(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<RuleName> {
@@ -701,6 +743,10 @@ impl Reader<'_> {
                     Some("it names BUS, RULE and Id of a target with a Webhook; BUS is left out for `default`".into()),
                 );
                 self.read.webhooks_named.push((kind, fault));
+            }
+            Kind::Internal => {
+                let message = "this target is the bus's own".into();
+                return Err(self.fault("target::arn", span(node), message, None));
             }
             Kind::Destination(name) => {
                 let fault = self.diagnostic(

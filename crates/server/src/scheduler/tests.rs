@@ -5,6 +5,7 @@ use crate::store;
 use bus_core::core::{Attempt, Control, Receive, Settings};
 use bus_core::document::{Origin, Rule, RuleState, Target};
 use bus_core::name::{Home, QueueName, TargetId};
+use bus_core::outcome::Failure;
 use std::thread::JoinHandle;
 
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -56,6 +57,7 @@ struct Nobody;
 
 impl Dispatch for Nobody {
     fn dispatch(&self, _: Box<Attempt>) {}
+    fn gave_up(&self, _: Box<[u8]>, _: Failure) {}
     fn under_way(&self) -> usize {
         0
     }
@@ -141,7 +143,7 @@ impl Stage {
 
     async fn scheduler(&self, catch_up_ms: i64) -> Scheduler {
         let metrics = Arc::clone(&self.metrics);
-        let started = Scheduler::start(self.bus.clone(), metrics, catch_up_ms);
+        let started = Scheduler::start(self.bus.clone(), None, metrics, catch_up_ms);
         started.await.unwrap()
     }
 
