@@ -17,6 +17,7 @@ pub mod intake;
 pub mod trail;
 pub mod tail;
 pub mod dead_letters;
+pub mod history;
 pub mod http;
 pub mod serve;
 pub mod bench;

@@ -1,15 +1,18 @@
 //! `busbar serve`: opens the store, starts the bus, opens the ports, and stops in order.
 
 use crate::bus::{Bus, Options, Unavailable, queue_setting};
+use crate::clock::wall_ms;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::dispatcher::Dispatcher;
+use crate::history::{History, HistoryError, Keep};
 use crate::http::Doors;
 use crate::http::connection::{BODIES_KIB_MAX, Port, serve as serve_port};
 use crate::metrics::Metrics;
 use crate::rule_files::{self, keeper::Keeper};
 use crate::store::{self, StoreError};
 use bus_core::core::{Quotas, Settings};
+use lifecycle::moment::DAY_MS;
 use rustix::process::{Resource, Rlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +29,9 @@ pub enum ServeError {
     /// The data directory.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The history.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The journal took not even the start record.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -52,6 +58,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(error) => error.exit_code(),
+            Self::History(error) => error.exit_code(),
             Self::Unavailable(_) => 70,
             Self::Config(_) | Self::Rules(_) => 78,
             Self::Listen { .. } => 71,
@@ -107,6 +114,7 @@ impl Server {
             Client::new(egress, timeouts, &[]).map_err(|e| ServeError::Config(e.to_string()))?;
         let client = Arc::new(client);
         let store = store::open(&config)?;
+        let history = History::open(&config.data.join("history.sqlite"), keep(&config))?;
         let logs_dir = config.data.join("logs");
         let log_options = LogOptions {
             stdout: config.log_stdout,
@@ -147,6 +155,7 @@ impl Server {
             client,
             files: Arc::default(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
+            history,
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);
@@ -160,6 +169,7 @@ impl Server {
         let mut keeper = Keeper::new(doors.bus.clone(), rules_dir, context, status);
         if let Err(faults) = keeper.start().await {
             doors.bus.stop().await;
+            doors.history.close();
             let _ = tokio::task::spawn_blocking(move || core.join()).await;
             return Err(ServeError::Rules(faults));
         }
@@ -203,10 +213,23 @@ impl Server {
         for task in &self.tasks {
             task.abort();
         }
-        // A core that panicked has failed as a disk does (F35).
-        tokio::task::spawn_blocking(move || self.core.join().unwrap_or(70))
-            .await
-            .unwrap_or(70)
+        tokio::task::spawn_blocking(move || {
+            // A core that panicked has failed as a disk does (F35).
+            let code = self.core.join().unwrap_or(70);
+            self.doors.history.close();
+            code
+        })
+        .await
+        .unwrap_or(70)
+    }
+}
+
+fn keep(config: &Config) -> Keep {
+    let days = i64::try_from(config.history_days).expect("bounded by its setting");
+    Keep {
+        age_ms: (days > 0).then_some(days * DAY_MS),
+        firings: (config.history_firings_max > 0).then_some(config.history_firings_max),
+        now: wall_ms,
     }
 }
 

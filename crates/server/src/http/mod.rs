@@ -33,6 +33,8 @@ pub struct Doors {
     pub bodies: Arc<tokio::sync::Semaphore>,
     /// What became of the rule files.
     pub files: Arc<arc_swap::ArcSwap<crate::rule_files::Status>>,
+    /// What triggers did.
+    pub history: crate::history::History,
     /// What `/metrics` shows.
     pub metrics: Arc<crate::metrics::Metrics>,
 }

@@ -27,6 +27,8 @@ GET  /v1/buses/{bus}/tail             events as they are put (?pattern=)
 POST /v1/buses/{bus}/events           put entries
 POST /v1/buses/{bus}/envelopes        put whole envelopes
 GET  /v1/dead-letters                 what was given up (?queue=&limit=&cursor=)
+GET  /v1/history/firings              what triggers did (?event=&object=&trigger=&status=&from=&to=&limit=&cursor=)
+GET  /v1/history/firings/{id}         one firing whole
 POST /v1/dead-letters/redrive         back to the targets of their rules {Queue, Rule, Bus, MessageIds, Max}
 
 The API port serves the paths under /v1/ too.
