@@ -418,11 +418,7 @@ pub fn find(connection: &Connection, query: &Query) -> Result<Page, ReadError> {
     }
     if let Some(cursor) = &query.cursor {
         let (started, number) = parse_cursor(cursor).ok_or(ReadError::Cursor)?;
-        want("d.started <= ?", started.into());
-        want(
-            &format!("(d.started < {started} OR d.firing < ?)"),
-            number.into(),
-        );
+        wanted.push(format!("(d.started, d.firing) < ({started}, {number})"));
     }
     let join = match by {
         "firing" => "",
@@ -439,7 +435,7 @@ pub fn find(connection: &Connection, query: &Query) -> Result<Page, ReadError> {
          ORDER BY d.started DESC, d.firing DESC LIMIT {}",
         limit + 1
     );
-    let mut statement = snapshot.prepare_cached(&sql)?;
+    let mut statement = snapshot.prepare(&sql)?;
     let mut places = statement
         .query_map(rusqlite::params_from_iter(values), |row| {
             Ok((row.get(0)?, row.get(1)?))
