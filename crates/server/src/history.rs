@@ -350,34 +350,34 @@ impl Writer {
                 false => self.waiting.recv_deadline(deadline).ok(),
             };
         }
-        self.write(&records);
+        let written = self.write(&records);
         drop(settled);
-        stop
+        // What follows records that were not written may not be either: it would cover them.
+        stop || !written
     }
 
-    /// Tries until it is written or the server stops: the journal holds it as long.
-    fn write(&mut self, records: &[(u64, Vec<Row>)]) {
-        if records.is_empty() {
-            return;
-        }
-        loop {
-            match table::write(
-                &mut self.connection,
-                self.shared.covered.load(Ordering::Acquire),
-                records,
-            ) {
+    /// Tries until it is written, for the journal holds it as long; false if the server stops before.
+    fn write(&mut self, records: &[(u64, Vec<Row>)]) -> bool {
+        let mut told = false;
+        while !records.is_empty() {
+            let covered = self.shared.covered.load(Ordering::Acquire);
+            match table::write(&mut self.connection, covered, records) {
                 Ok(covered) => {
                     self.shared.covered.store(covered, Ordering::Release);
-                    return;
+                    break;
                 }
-                Err(error) => {
-                    tracing::error!(%error, path = %self.shared.path.display(), "the history cannot be written; trying again");
+                Err(error) if !told => {
+                    let path = self.shared.path.display();
+                    tracing::error!(%error, %path, "the history cannot be written; trying again");
+                    told = true;
                 }
+                Err(_) => {}
             }
             if self.shared.stopping.load(Ordering::Acquire) {
-                return;
+                return false;
             }
             std::thread::sleep(AGAIN);
         }
+        true
     }
 }

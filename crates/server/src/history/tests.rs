@@ -430,6 +430,26 @@ fn a_running_history_removes_what_is_too_old() {
 }
 
 #[test]
+fn what_could_not_be_written_is_not_covered_by_what_comes_after_it() {
+    let (dir, history) = filled();
+    let covered = history.covered();
+    let other = Connection::open(dir.path().join("h.sqlite")).unwrap();
+    // A batch that fails, and others behind it that would not.
+    let fail = "CREATE TRIGGER no BEFORE UPDATE ON covered WHEN new.position < 10000 \
+                BEGIN SELECT raise(ABORT, 'full'); END";
+    other.execute_batch(fail).unwrap();
+    history.record(covered + 1, vec![change_of(&firings())]);
+    history.settle(Duration::from_millis(200));
+    history.record(10_000, Vec::new());
+    history.close();
+    assert_eq!(history.covered(), covered);
+    other.execute_batch("DROP TRIGGER no").unwrap();
+    let history = open(&dir);
+    assert_eq!(history.covered(), covered);
+    history.close();
+}
+
+#[test]
 fn a_damaged_file_is_told_at_open() {
     let (dir, history) = filled();
     history.close();
