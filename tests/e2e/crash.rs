@@ -32,7 +32,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         rate: 2_000,
         producers: 4,
         consume: true,
-        window: Duration::from_millis(5 + setting("BUSBAR_CRASH_SLACK_MS", 250)),
+        window: Duration::from_millis(5 + setting("BUSBAR_CRASH_SLACK_MS", 1_000)),
         drain: Duration::from_secs(180),
         idle: Duration::from_secs(30),
     };

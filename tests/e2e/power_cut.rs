@@ -139,7 +139,8 @@ fn cut_under_load(binary: Option<PathBuf>, cycles: u64, idle: Duration) -> Resul
         // The queue keeps all that was acknowledged until the end, so that a loss cannot hide behind
         // a message that was received before the cut.
         consume: false,
-        window: Duration::from_millis(500),
+        // What a sync may take here while other work shares the disk.
+        window: Duration::from_millis(1_500),
         drain: Duration::from_secs(180),
         idle,
     };

@@ -3,11 +3,11 @@
 use bus_core::core::{
     Answer, Attempt, Attempted, Control, Core, Effect, Handle, Input, Receive, Settings,
 };
-use bus_core::document::{Origin, Rule, RuleState, Target, Webhook};
+use bus_core::document::{Origin, Rule, RuleState, Schedule, Target, Tick, Webhook};
 use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
 use bus_core::outcome::{Code, Failure, Outcome};
 use bus_core::record::{Event, Record, event_key};
-use bus_core::state::Now;
+use bus_core::state::{Now, State};
 use journal::disk::Disk;
 use journal::file::Options;
 use journal::sim::SimDisk;
@@ -102,6 +102,7 @@ fn rule(hook_there: bool) -> Rule {
         bus,
         description: None,
         pattern: Some("{}".into()),
+        schedule: Some(Schedule::new("rate(1 minute)".into(), 0)),
         state: RuleState::Enabled,
         role_arn: None,
         origin: Origin::File("rules/all.json".into()),
@@ -111,13 +112,14 @@ fn rule(hook_there: bool) -> Rule {
 
 fn begin(disk: &SimDisk, now: Now, seed: u64) -> (Core, Appender) {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let opened = read_back(
-        disk,
-        Path::new("/journal"),
-        &options(),
+    let empty = State::new(
         Home::default(),
-        now.wall_ms,
+        Now {
+            running_ms: 0,
+            ..now
+        },
     );
+    let opened = read_back(disk, Path::new("/journal"), &options(), empty);
     let (journal, state) = opened.unwrap_or_else(|e| panic!("the journal does not open: {e:?}"));
     assert!(
         state.running_ms <= now.running_ms,
@@ -246,7 +248,7 @@ impl World {
             match effect {
                 Effect::Attempt(attempt) => self.attempts.push(*attempt),
                 Effect::Answer(request, answer) => self.answered(request, answer),
-                Effect::Rules(_) => {}
+                Effect::Rules(_) | Effect::GaveUp { .. } => {}
                 Effect::Expired { event, .. } => {
                     panic!("{event} expired although there is a dead-letter queue")
                 }
@@ -266,8 +268,17 @@ impl World {
             .filter_map(|id| version(&self.core, id))
             .collect();
         let (mut events, mut ids) = (Vec::new(), Vec::new());
+        let tick = self.tick();
+        let mut names: Vec<String> = tick
+            .iter()
+            .map(|tick| format!("tick {} ", tick.at_ms))
+            .collect();
         for _ in 0..self.random.usize(1..4) {
-            let id = format!("event-{}", self.event_next);
+            let id = format!(
+                "{}event-{}",
+                names.pop().unwrap_or_default(),
+                self.event_next
+            );
             self.event_next += 1;
             let filler = "x".repeat(self.random.usize(0..600));
             let envelope = format!("{{\"id\":\"{id}\",\"detail\":\"{filler}\"}}");
@@ -301,7 +312,21 @@ impl World {
             events,
             idempotency: None,
             matched_running,
+            ticks: tick.into_iter().collect(),
         });
+    }
+
+    /// The tick of the rule's schedule that is due, if one is.
+    fn tick(&self) -> Option<Tick> {
+        let rule = self.core.state().rule("default", "all")?;
+        let schedule = rule.schedule.as_ref()?;
+        let (minute, anchor) = (60_000, schedule.anchor_ms);
+        let at_ms = anchor + ((schedule.done_ms - anchor) / minute + 1) * minute;
+        (at_ms <= self.now.wall_ms).then(|| Tick {
+            rule: rule.name.clone(),
+            expression: schedule.expression.clone(),
+            at_ms,
+        })
     }
 
     fn answered(&mut self, request: u64, answer: Answer) {
@@ -610,6 +635,14 @@ impl World {
     }
 
     fn verdict(&self) {
+        let mut ticks = BTreeMap::new();
+        for ((id, _), _) in self.seen.iter().filter(|(_, count)| 0 < **count) {
+            let id = id.split('#').next().unwrap();
+            if let Some((tick, event)) = id.rsplit_once(' ') {
+                let first = ticks.entry(tick).or_insert(event);
+                assert_eq!(*first, event, "{tick} was fired twice");
+            }
+        }
         for id in &self.acknowledged {
             for target in TARGETS {
                 assert!(

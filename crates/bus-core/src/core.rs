@@ -15,9 +15,10 @@ mod dispatch;
 mod receive;
 
 pub use control::{Control, Refusal, TargetRefusal};
-pub use dispatch::{Attempt, Attempted};
+pub use dispatch::{Attempt, Attempted, Decided};
 pub use receive::{Given, Handle, HandleRefusal, Receive};
 
+use crate::document::Tick;
 use crate::limits::{BUSES_MAX, PURGE_INTERVAL_MS, RETIRE_MS, RULES_MAX, TARGETS_MAX};
 use crate::name::{BusName, QueueName, RuleName, TargetId};
 use crate::outcome::Failure;
@@ -157,6 +158,8 @@ pub enum Input {
         idempotency: Option<Idempotency>,
         /// Running clock when the rule set that matched them was taken.
         matched_running: u64,
+        /// Whose events they are: moves the places of these schedules with them.
+        ticks: Vec<Tick>,
     },
     /// Messages to keep.
     Send {
@@ -222,6 +225,8 @@ pub enum Input {
         /// Which.
         letters: Vec<Letter>,
     },
+    /// What a decision made.
+    Decided(RequestNumber, Box<Decided>),
     /// What an attempt came to.
     Attempted(Attempted),
     /// Every record up to here is durable.
@@ -244,7 +249,7 @@ pub enum Answer {
     },
     /// The same key with another body.
     KeptDiffers,
-    /// The rule set that matched is too old: match again.
+    /// The rule set that matched is too old, or a tick is no more due: match again.
     MatchAgain,
     /// The journal has no room; nothing was stored.
     Unavailable,
@@ -274,6 +279,13 @@ pub enum Effect {
     /// Publish a rule set in which the buses and these rules are as the state has them. Comes before the
     /// answer.
     Rules(Vec<RuleKey>),
+    /// Tell the maker of an input that a delivery of it was given up.
+    GaveUp {
+        /// What it wanted to be told.
+        note: Box<[u8]>,
+        /// Why.
+        failure: Failure,
+    },
     /// Tell the operator that a delivery ended with no dead letter (I5).
     Expired {
         /// The event's id.
@@ -434,8 +446,16 @@ impl Core {
                 events,
                 idempotency,
                 matched_running,
+                ticks,
             } => {
-                self.put(now, request, events, idempotency, matched_running, journal);
+                let put = Put {
+                    request,
+                    events,
+                    idempotency,
+                    matched_running,
+                    ticks,
+                };
+                self.put(now, put, journal);
             }
             Input::Send {
                 request,
@@ -464,6 +484,7 @@ impl Core {
                 queue,
                 letters,
             } => self.redrive(now, request, queue, letters, journal),
+            Input::Decided(request, decided) => self.decided(now, request, *decided, journal),
             Input::Attempted(attempted) => self.attempted(now, attempted, journal),
             Input::Synced(sequence) => self.synced(sequence),
             Input::Tick => {}
@@ -475,15 +496,14 @@ impl Core {
         std::mem::take(&mut self.out)
     }
 
-    fn put(
-        &mut self,
-        now: Now,
-        request: RequestNumber,
-        events: Vec<(u128, Vec<u8>)>,
-        idempotency: Option<Idempotency>,
-        matched_running: u64,
-        journal: &mut dyn Append,
-    ) {
+    fn put(&mut self, now: Now, put: Put, journal: &mut dyn Append) {
+        let Put {
+            request,
+            events,
+            idempotency,
+            matched_running,
+            ticks,
+        } = put;
         if self.answer_kept(request, idempotency.as_ref()) {
             return;
         }
@@ -493,16 +513,19 @@ impl Core {
             || !events
                 .iter()
                 .all(|(_, bytes)| self.state.knows_targets_of(bytes))
+            || !ticks.iter().all(|tick| self.state.awaits(tick))
         {
             self.out.push(Effect::Answer(request, Answer::MatchAgain));
             return;
         }
         let kept = idempotency.as_ref().map(kept_record);
+        let ticked: Vec<Vec<u8>> = ticks.iter().map(ticked_record).collect();
         let mut records: Vec<(Option<u128>, &[u8])> = events
             .iter()
             .map(|(key, bytes)| (Some(*key), bytes.as_slice()))
             .collect();
-        records.extend(kept.as_deref().map(|bytes| (None, bytes)));
+        let beside = kept.iter().chain(&ticked);
+        records.extend(beside.map(|bytes| (None, bytes.as_slice())));
         let answer = match self.append(now, &records, false, journal) {
             Ok(first) => Answer::Stored(first),
             Err(Full::Disk) => Answer::Unavailable,
@@ -513,6 +536,7 @@ impl Core {
                     events,
                     idempotency,
                     matched_running,
+                    ticks,
                 }))
             }
         };
@@ -711,6 +735,23 @@ impl Core {
             }
         }
     }
+}
+
+/// The members of [`Input::Put`].
+struct Put {
+    request: RequestNumber,
+    events: Vec<(u128, Vec<u8>)>,
+    idempotency: Option<Idempotency>,
+    matched_running: u64,
+    ticks: Vec<Tick>,
+}
+
+fn ticked_record(tick: &Tick) -> Vec<u8> {
+    Record::Ticked {
+        rule: tick.rule.as_str(),
+        at_ms: tick.at_ms,
+    }
+    .encode()
 }
 
 fn kept_record(call: &Idempotency) -> Vec<u8> {

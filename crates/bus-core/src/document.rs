@@ -38,6 +38,8 @@ pub enum Origin {
     Api,
     /// In a file, named as `rules/FILE.json`; read-only to the API.
     File(String),
+    /// In an operator document that is no EventBridge rule, named the same way: the API knows nothing of it.
+    Document(String),
 }
 
 /// Whether a rule is looked at.
@@ -74,7 +76,41 @@ impl RuleState {
     }
 }
 
-/// A rule: a pattern and the targets of what matches it.
+/// When a rule fires by the clock, and its place: what makes a tick happen once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// `rate(…)` or `cron(…)` as it was put. Checked at the doors.
+    pub expression: String,
+    /// What a rate counts from, epoch milliseconds.
+    pub anchor_ms: i64,
+    /// Ticks up to here never fire, epoch milliseconds: what has fired, and what lay before the anchor.
+    pub done_ms: i64,
+}
+
+impl Schedule {
+    /// A schedule that begins at this moment.
+    #[must_use]
+    pub fn new(expression: String, now_ms: i64) -> Self {
+        Self {
+            expression,
+            anchor_ms: now_ms,
+            done_ms: now_ms,
+        }
+    }
+}
+
+/// A tick of a rule's schedule that is to be stored with its event, once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tick {
+    /// The rule, on the default bus.
+    pub rule: RuleName,
+    /// The expression that it is a tick of.
+    pub expression: String,
+    /// When, epoch milliseconds.
+    pub at_ms: i64,
+}
+
+/// A rule: a pattern, a schedule, or both, and the targets of what matches it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name, one of a kind on its bus.
@@ -87,6 +123,9 @@ pub struct Rule {
     /// The pattern as it was put, byte for byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// When it fires by the clock; on the default bus alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// On or off.
     pub state: RuleState,
     /// Stored and shown.
@@ -104,6 +143,33 @@ impl Rule {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.state != RuleState::Disabled
+    }
+
+    /// Whether it is a rule as EventBridge has them, and not one that an operator document needs.
+    #[must_use]
+    pub fn is_ordinary(&self) -> bool {
+        !matches!(self.origin, Origin::Document(_))
+    }
+
+    /// Gives the schedule its place: the one of `old` while that goes on, else this moment.
+    ///
+    /// A rate counts anew when its expression changes or the rule is turned on; what fired before the rule
+    /// was turned on does not fire again. Source: eventbridge-api.md 9.3.
+    pub fn settle_schedule(&mut self, old: Option<&Self>, now_ms: i64) {
+        let is_on = self.is_on();
+        let Some(schedule) = &mut self.schedule else {
+            return;
+        };
+        let before = old.and_then(|old| Some((old.is_on(), old.schedule.as_ref()?)));
+        let expression = std::mem::take(&mut schedule.expression);
+        *schedule = match before.filter(|(_, before)| before.expression == expression) {
+            Some((was_on, before)) if was_on || !is_on => before.clone(),
+            Some((_, before)) => Schedule {
+                done_ms: before.done_ms.max(now_ms),
+                ..Schedule::new(expression, now_ms)
+            },
+            None => Schedule::new(expression, now_ms),
+        };
     }
 }
 
@@ -188,6 +254,15 @@ pub struct Webhook {
     pub secret: Option<String>,
 }
 
+/// Resource of the internal target's ARN.
+const INTERNAL: &str = "internal/lifecycle";
+
+/// ARN of the internal target of a server of `home`.
+#[must_use]
+pub fn internal_arn(home: &Home) -> String {
+    format!("arn:aws:events:{}:{}:{INTERNAL}", home.region, home.account)
+}
+
 /// What a target's ARN means here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -197,8 +272,12 @@ pub enum Kind {
     Log(LogName),
     /// A webhook: `(bus, rule, target id)` of the target that holds its URL.
     Webhook(BusName, RuleName, TargetId),
+    /// The room of this server that decides about events.
+    Internal,
     /// Nothing that this server can reach.
     Unknown,
+    /// What a document of operators describes, by its name. The webhook that it means is kept with the target.
+    Destination(String),
 }
 
 impl Kind {
@@ -214,7 +293,25 @@ impl Kind {
         if let Some(log) = arn.log() {
             return Self::Log(log);
         }
-        Self::webhook(&arn).unwrap_or(Self::Unknown)
+        if arn.service == "events" && arn.resource == INTERNAL {
+            return Self::Internal;
+        }
+        let found = Self::webhook(&arn).or_else(|| Self::destination(&arn));
+        found.unwrap_or(Self::Unknown)
+    }
+
+    /// Whether attempts at it go out of the house.
+    #[must_use]
+    pub fn is_outbound(&self) -> bool {
+        matches!(self, Self::Webhook(..) | Self::Destination(_))
+    }
+
+    /// The destination that an ARN names, of any account: `api-destination/NAME`, with or without AWS's id.
+    #[must_use]
+    pub fn destination(arn: &Arn<'_>) -> Option<Self> {
+        let resource = arn.resource.strip_prefix("api-destination/")?;
+        let name = resource.split_once('/').map_or(resource, |(name, _)| name);
+        (arn.service == "events" && !name.is_empty()).then(|| Self::Destination(name.into()))
     }
 
     fn webhook(arn: &Arn<'_>) -> Option<Self> {
@@ -459,6 +556,10 @@ mod tests {
         assert!(
             matches!(kind(&home.webhook_arn("b", "r", "t")), Kind::Webhook(b, _, _) if b.as_str() == "b")
         );
+        for arn in ["api-destination/d", "api-destination/d/0-1"] {
+            let arn = format!("arn:aws:events:us-east-1:000000000000:{arn}");
+            assert_eq!(kind(&arn), Kind::Destination("d".into()));
+        }
         assert_eq!(
             kind("arn:aws:lambda:us-east-1:000000000000:function:f"),
             Kind::Unknown

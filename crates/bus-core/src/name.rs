@@ -112,6 +112,13 @@ impl BusName {
     pub fn default_bus() -> Self {
         Self("default".into())
     }
+
+    /// The bus of rules that no event is put to and no pattern reaches: what decisions hand over to. It is
+    /// in no list of buses, and nobody can make one of this name.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self("busbar.internal".into())
+    }
 }
 
 /// Account and region of this server: what its ARNs are made of.

@@ -297,6 +297,22 @@ pub enum Record<'a> {
         /// Whether the set is whole with this record.
         last: bool,
     },
+    /// An input that a decision made for targets: no event of a bus, but delivered as one.
+    Made {
+        /// Versions of the targets.
+        deliveries: Vec<u32>,
+        /// What its maker wants to be told when a delivery is given up; empty = nothing.
+        note: &'a [u8],
+        /// The idempotency key that is sent with it; empty = none.
+        key: &'a str,
+        /// Its envelope is the input before it is shaped; the rest is of the event that was decided about.
+        event: Event<'a>,
+    },
+    /// Something that the annex of the state keeps; the core knows nothing of it.
+    Annex {
+        /// As the annex wrote it.
+        bytes: &'a [u8],
+    },
     /// An answer to give again.
     Kept {
         /// Hash of the call.
@@ -308,6 +324,20 @@ pub enum Record<'a> {
         /// What the door needs besides.
         rest: &'a [u8],
     },
+    /// A rule's schedule has fired; its event stands in the same block.
+    Ticked {
+        /// The rule, on the default bus.
+        rule: &'a str,
+        /// The tick.
+        at_ms: i64,
+    },
+}
+
+fn versions(w: &mut Writer, deliveries: &[u32]) {
+    w.u32(u32::try_from(deliveries.len()).expect("at most DELIVERIES_MAX"));
+    for version in deliveries {
+        w.u32(*version);
+    }
 }
 
 fn keys(w: &mut Writer, keys: &[Key]) {
@@ -379,10 +409,7 @@ impl<'a> Record<'a> {
             Self::Stop => begin(2),
             Self::Event { deliveries, event } => {
                 begin(3);
-                w.u32(u32::try_from(deliveries.len()).expect("at most DELIVERIES_MAX"));
-                for version in deliveries {
-                    w.u32(*version);
-                }
+                versions(&mut w, deliveries);
                 event.write(&mut w);
             }
             Self::Outcome {
@@ -554,6 +581,27 @@ impl<'a> Record<'a> {
                 w.u128(*seed);
                 w.bytes(rest);
             }
+            Self::Ticked { rule, at_ms } => {
+                begin(19);
+                w.text(rule);
+                w.i64(*at_ms);
+            }
+            Self::Made {
+                deliveries,
+                note,
+                key,
+                event,
+            } => {
+                begin(20);
+                versions(&mut w, deliveries);
+                w.bytes(note);
+                w.text(key);
+                event.write(&mut w);
+            }
+            Self::Annex { bytes } => {
+                begin(21);
+                w.bytes(bytes);
+            }
         }
         w.0
     }
@@ -561,6 +609,8 @@ impl<'a> Record<'a> {
     fn size_hint(&self) -> usize {
         64 + match self {
             Self::Event { deliveries, event } => deliveries.len() * 4 + event.envelope.len() + 128,
+            Self::Made { note, event, .. } => note.len() + event.envelope.len() + 128,
+            Self::Annex { bytes } => bytes.len(),
             Self::DeadLetter(letter) => letter.body.len() + letter.event.envelope.len() + 512,
             Self::Send { message, .. } => message.body.len() + 256,
             _ => 64,
@@ -700,15 +750,27 @@ impl<'a> Record<'a> {
                 seed: r.u128()?,
                 rest: r.bytes()?,
             },
+            19 => Self::Ticked {
+                rule: r.text()?,
+                at_ms: r.i64()?,
+            },
+            20 => Self::Made {
+                deliveries: read_list(&mut r, Reader::u32)?,
+                note: r.bytes()?,
+                key: r.text()?,
+                event: Event::read(&mut r)?,
+            },
+            21 => Self::Annex { bytes: r.bytes()? },
             _ => return Err(DecodeError::Unknown("kind")),
         })
     }
 
-    /// The event that this record holds, if it is one that does: of an event or of a dead letter.
+    /// The event that this record holds, if it is one that does: of an event, of an input made from one, or of
+    /// a dead letter.
     #[must_use]
     pub fn event(&self) -> Option<&Event<'a>> {
         match self {
-            Self::Event { event, .. } => Some(event),
+            Self::Event { event, .. } | Self::Made { event, .. } => Some(event),
             Self::DeadLetter(letter) => Some(&letter.event),
             _ => None,
         }
@@ -748,6 +810,10 @@ mod tests {
                 secret: [7; 32],
             },
             Record::Stop,
+            Record::Ticked {
+                rule: "nightly",
+                at_ms: 60_000,
+            },
             Record::Event {
                 deliveries: vec![1, 2, 3],
                 event,
@@ -839,6 +905,13 @@ mod tests {
                 seed: 3,
                 rest: b"x",
             },
+            Record::Made {
+                deliveries: vec![4],
+                note: b"who",
+                key: "once",
+                event,
+            },
+            Record::Annex { bytes: b"what" },
         ] {
             check(&record);
         }

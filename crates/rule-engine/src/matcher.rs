@@ -87,7 +87,7 @@ impl Range {
         (bottom == top && bottom.inclusive).then_some(bottom.number)
     }
 
-    fn holds(&self, number: f64) -> bool {
+    pub(crate) fn holds(&self, number: f64) -> bool {
         let above = self.bottom.is_none_or(|bottom| {
             bottom.number < number || (bottom.inclusive && bottom.number == number)
         });

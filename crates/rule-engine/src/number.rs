@@ -44,6 +44,9 @@ impl Decimal {
             mantissa: 0,
             exponent: 0,
         };
+        if let Some(short) = Decimal::of_short(text) {
+            return Some(short.normal());
+        }
         let mut is_fraction = false;
         for (at, byte) in text.iter().copied().enumerate() {
             match byte {
@@ -63,15 +66,50 @@ impl Decimal {
                 _ => return None,
             }
         }
-        if decimal.mantissa == 0 {
-            decimal.is_negative = false;
-            decimal.exponent = 0;
+        Some(decimal.normal())
+    }
+
+    /// Reads a number without an exponent whose digits cannot overflow: nearly every one.
+    #[inline]
+    fn of_short(text: &[u8]) -> Option<Decimal> {
+        let (is_negative, digits) = match text {
+            [b'-', rest @ ..] => (true, rest),
+            _ => (false, text),
+        };
+        if 19 <= digits.len() {
+            return None;
         }
-        while decimal.mantissa.is_multiple_of(10) && decimal.mantissa != 0 {
-            decimal.mantissa /= 10;
-            decimal.exponent += 1;
+        let (mut mantissa, mut fraction) = (0, None);
+        for (at, byte) in digits.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
+                b'.' => fraction = Some(at + 1),
+                _ => return None,
+            }
         }
-        Some(decimal)
+        let behind = fraction.map_or(0, |start| digits.len() - start);
+        Some(Decimal {
+            is_negative,
+            mantissa,
+            exponent: -i64::try_from(behind).ok()?,
+        })
+    }
+
+    /// The one of all spellings: without zeros at the end.
+    #[inline]
+    fn normal(mut self) -> Decimal {
+        if self.mantissa == 0 {
+            return Decimal {
+                is_negative: false,
+                mantissa: 0,
+                exponent: 0,
+            };
+        }
+        while self.mantissa.is_multiple_of(10) {
+            self.mantissa /= 10;
+            self.exponent += 1;
+        }
+        self
     }
 
     /// That of a comparable number which is `double`.

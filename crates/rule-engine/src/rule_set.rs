@@ -32,7 +32,7 @@ use crate::matcher::{Matcher, TextMatcher};
 use crate::pattern::{Alternative, Leaf, Pattern};
 use crate::seats::Condition;
 use agree::Agree;
-use keys::{Keys, Kind, Spec};
+use keys::{Keys, Spec};
 use pages::Table;
 use reader::{Field, For, Reader};
 use records::{Ask, Compiled, NO_RECORD, Record, Records};
@@ -216,13 +216,24 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
             .map(|leaf| self.compile(leaf))
             .collect();
         let access = self.access(&leaves, alternative);
-        let specs = access.map_or_else(Vec::new, |place| specs_of(&alternative.leaves[place]));
         let path = access.map_or(wanted::ROOT, |place| leaves[place].path);
-        let mut take = |spec: &Spec<'_>| {
-            self.keys
-                .take(&mut self.wanted, path, spec.kind, &spec.text)
+        let leaf = access.map(|place| (&leaves[place].ask, &alternative.leaves[place]));
+        let mut specs = Vec::new();
+        let waits = match leaf {
+            None => Vec::new(),
+            Some((Ask::Any(keys), _)) => {
+                keys.iter().for_each(|key| self.keys.retain(*key));
+                keys.clone()
+            }
+            Some((_, leaf)) => {
+                specs = specs_of(leaf);
+                let mut take = |spec: &Spec<'_>| {
+                    self.keys
+                        .take(&mut self.wanted, path, spec.kind, &spec.text)
+                };
+                specs.iter().map(&mut take).collect()
+            }
         };
-        let waits: Vec<u32> = specs.iter().map(&mut take).collect();
         if !waits.is_empty() {
             self.wanted.wait(path, true);
         }
@@ -231,11 +242,12 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
         if access.is_none() {
             Arc::make_mut(&mut self.always).push(number);
         }
-        for (place, (key, spec)) in waits.iter().zip(&specs).enumerate() {
+        for (place, key) in waits.iter().enumerate() {
+            let span = specs.get(place).and_then(|spec| spec.span);
             // A leaf may say the same thing twice.
-            if spec.kind == Kind::Range || !waits[..place].contains(key) {
+            if span.is_some() || !waits[..place].contains(key) {
                 let seconds = |number| seconds(&self.records, &self.wanted, number);
-                self.keys.wait(*key, spec, number, seconds);
+                self.keys.wait(*key, span, number, seconds);
             }
         }
         number
@@ -263,12 +275,10 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
                 Ask::Present | Ask::Leaf(_) => {}
             }
         }
-        let always = self.always.iter().position(|it| *it == number);
-        if let Some(at) = always {
-            Arc::make_mut(&mut self.always).swap_remove(at);
-        }
         if let Some(key) = waits.first() {
             self.wanted.wait(self.keys.get(*key).path, false);
+        } else if let Some(at) = self.always.iter().position(|it| *it == number) {
+            Arc::make_mut(&mut self.always).swap_remove(at);
         }
         for (place, key) in waits.iter().enumerate() {
             if !waits[..place].contains(key) {
@@ -347,16 +357,16 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
                 continue;
             }
             let asked = &self.wanted.node(compiled.path).asked;
-            let mut cost = 0.0;
-            let mut length = 0;
-            let specs = specs_of(&alternative.leaves[place]);
-            for spec in &specs {
-                let key = self.keys.find(compiled.path, asked, spec.kind, &spec.text);
-                let waiting = key.map_or(0, |key| self.keys.get(key).waiting.len());
-                cost += (waiting + 1) as f64 * spec.chance(asked.keys);
-                length += spec.text.len();
-            }
-            let length = length / specs.len().max(1);
+            let costs: Vec<(f64, usize)> = match &compiled.ask {
+                Ask::Any(keys) => keys.iter().map(|key| self.keys.cost(asked, *key)).collect(),
+                _ => specs_of(&alternative.leaves[place])
+                    .iter()
+                    .map(|spec| self.keys.cost_of(compiled.path, asked, spec))
+                    .collect(),
+            };
+            let cost: f64 = costs.iter().map(|cost| cost.0).sum();
+            let length: usize = costs.iter().map(|cost| cost.1).sum();
+            let length = length / costs.len().max(1);
             // Of equals, the longer text is met more rarely.
             if cost < best_cost || (cost == best_cost && best_length < length) {
                 (best, best_cost, best_length) = (Some(place), cost, length);
@@ -421,6 +431,9 @@ fn seconds<'r, Id: Copy + Hash>(
 /// Apart, so that what is asked most often stays small.
 #[inline(never)]
 fn asks(leaf: &Leaf, event: &[u8], reader: &Reader, field: &Field) -> bool {
+    if !reader.may_be_in_range(leaf, field) {
+        return false;
+    }
     let value = reader.value(event, field);
     value.is_some_and(|value| leaf.holds(&value))
 }

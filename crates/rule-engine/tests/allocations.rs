@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use allocation_counter::measure;
+use rule_engine::explain::explain;
 use rule_engine::{Pattern, RuleSet};
 
 #[allow(dead_code, reason = "the kinds of a pair are counted elsewhere")]
@@ -55,17 +56,14 @@ fn no_event_allocates_once_the_set_is_warm() {
             .collect();
         for id in 0..RULES {
             let pair = generator.pair();
-            // Absence beside much else may take a search of the arrays, which allocates; the
-            // plain cases are below.
-            let plain: serde_json::Value = serde_json::from_str(&pair.pattern).unwrap();
-            let is_searched = plain.to_string().contains(r#"{"exists":false}"#);
             // The service's limit on wildcards turns a few down.
             if let Ok(pattern) = Pattern::parse(&pair.pattern)
-                && !is_searched
+                && !asks_for_absence(&pattern)
             {
                 set.add(id, &pattern);
             }
-            if id < 200 {
+            // A repeated name may lead one path through two arrays, which takes a search as well.
+            if id < 200 && !pair.kinds.has(generator::Kind::Repeat) {
                 events.push((format!("generated {id}"), pair.event));
             }
         }
@@ -86,6 +84,17 @@ fn no_event_allocates_once_the_set_is_warm() {
         let count = found.len();
         assert_eq!(count, 0, "of {of}, {theme:?}:\n{}", found.join("\n"));
     }
+}
+
+/// Absence beside much else may take a search of the arrays, which allocates; the plain cases have
+/// a test of their own.
+fn asks_for_absence(pattern: &Pattern) -> bool {
+    let explanation = explain(pattern, b"{}").unwrap();
+    let mut alternatives = explanation.alternatives.iter();
+    alternatives.any(|alternative| {
+        let mut conditions = alternative.conditions.iter();
+        conditions.any(|condition| condition.wanted.contains(r#"{"exists":false}"#))
+    })
 }
 
 #[test]

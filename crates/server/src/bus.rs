@@ -5,7 +5,9 @@
 //! what must never wait behind it (outcomes, disk completions, disconnects). Each caller holds a permit, so a
 //! channel is never full.
 
+use crate::annex::Shared;
 use crate::clock::Clock;
+use crate::history::History;
 use crate::router::{Router, Routing};
 use crate::shapers::Shapers;
 use crate::store::{Appender, Store, to_journal};
@@ -13,17 +15,18 @@ use arc_swap::ArcSwap;
 use bus_core::core::{
     Answer, Attempt, Attempted, Core, Effect, Given, Handle, Input, RequestNumber, Settings,
 };
-use bus_core::name::{Home, QueueName};
+use bus_core::name::{BusName, Home, QueueName, RuleName};
+use bus_core::outcome::Failure;
 use bus_core::record::Place;
-use bus_core::state::Now;
+use bus_core::state::{Now, RuleKey, State};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use journal::{Done, Journal, ReadError, Reader, SegmentId, Work, WorkKind};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 /// Requests under way in the core. Source: reliability-security.md 5, commit queue.
 const REQUESTS_MAX: usize = 4_096 + bus_core::limits::WAITERS_MAX;
@@ -90,7 +93,33 @@ struct Inner {
     clock: Clock,
     identity: Identity,
     shapers: Arc<Shapers>,
+    kept: Shared,
+    history: History,
     refusing: AtomicBool,
+    rescheduled: Arc<Rescheduled>,
+}
+
+/// Rules with a schedule that have changed since the scheduler asked.
+#[derive(Default)]
+struct Rescheduled {
+    names: Mutex<BTreeSet<RuleName>>,
+    told: Notify,
+}
+
+impl Rescheduled {
+    fn tell(&self, state: &State, changed: &[RuleKey]) {
+        let default = BusName::default_bus();
+        let scheduled = |(bus, name): &&RuleKey| {
+            let rule = state.rule(bus.as_str(), name.as_str());
+            *bus == default && rule.is_some_and(|rule| rule.schedule.is_some())
+        };
+        let names = changed.iter().filter(scheduled).map(|key| key.1.clone());
+        let mut all = self.names.lock().expect("no holder panics");
+        all.extend(names);
+        if !all.is_empty() {
+            self.told.notify_one();
+        }
+    }
 }
 
 /// The storage has failed or the server is stopping: nothing more is accepted.
@@ -102,6 +131,8 @@ pub struct Unavailable;
 pub trait Dispatch: Send {
     /// Makes an attempt and tells [`Bus::attempted`] of it later. Does not wait.
     fn dispatch(&self, attempt: Box<Attempt>);
+    /// Takes that a delivery was given up: to the maker of its input, as it asked. Does not wait.
+    fn gave_up(&self, note: Box<[u8]>, failure: Failure);
     /// Attempts that have not ended.
     fn under_way(&self) -> usize;
 }
@@ -137,6 +168,8 @@ impl Bus {
             journal,
             state,
             clock,
+            kept,
+            history,
             lock,
         } = store;
         let mut random = [0; 40];
@@ -160,6 +193,7 @@ impl Bus {
         let (urgent, urgent_in) = bounded(URGENT_MAX);
         let router = Router::new(core.state());
         let routing = Arc::new(ArcSwap::from_pointee((now.running_ms, router.routing())));
+        let rescheduled = Arc::<Rescheduled>::default();
         let bus = Self {
             inner: Arc::new(Inner {
                 ordinary,
@@ -174,7 +208,10 @@ impl Bus {
                     secret: core.state().secret,
                 },
                 shapers: Arc::new(Shapers::new(home)),
+                kept,
+                history: history.clone(),
                 refusing: AtomicBool::new(false),
+                rescheduled: Arc::clone(&rescheduled),
             }),
         };
         let dispatcher = dispatcher(&bus);
@@ -189,6 +226,7 @@ impl Bus {
             dispatcher,
             router,
             routing,
+            rescheduled,
             answers: HashMap::new(),
             looks: Vec::new(),
             ready: Some(ready),
@@ -199,6 +237,7 @@ impl Bus {
             last_free: 0,
             stopping: None,
             options,
+            history,
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -227,11 +266,35 @@ impl Bus {
         &self.inner.shapers
     }
 
+    /// What decisions read. The core writes it when it applies a record: look, and let go.
+    #[must_use]
+    pub fn kept(&self) -> &Shared {
+        &self.inner.kept
+    }
+
+    /// What decisions came to, for people.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.inner.history
+    }
+
     /// The rules as they are now, and since when, on the running clock.
     #[must_use]
     pub fn routing(&self) -> (u64, Arc<Routing>) {
         let routing = Arc::clone(&self.inner.routing.load().1);
         (self.now().running_ms, routing)
+    }
+
+    /// Waits until rules with a schedule have come or changed, and names them. One asker at a time.
+    pub async fn rescheduled(&self) -> BTreeSet<RuleName> {
+        loop {
+            let rescheduled = &self.inner.rescheduled;
+            let names = std::mem::take(&mut *rescheduled.names.lock().expect("no holder panics"));
+            if !names.is_empty() {
+                return names;
+            }
+            rescheduled.told.notified().await;
+        }
     }
 
     /// Asks the core and waits for its answer. If the caller goes away meanwhile, the core is told.
@@ -455,6 +518,7 @@ struct Owner {
     dispatcher: Box<dyn Dispatch>,
     router: Router,
     routing: Arc<ArcSwap<(u64, Arc<Routing>)>>,
+    rescheduled: Arc<Rescheduled>,
     answers: HashMap<RequestNumber, oneshot::Sender<Answer>>,
     /// What was looked at, to be told when record `.0` is durable.
     looks: Vec<(u64, Box<dyn FnOnce() + Send>)>,
@@ -467,6 +531,7 @@ struct Owner {
     last_free: u64,
     stopping: Option<Stopping>,
     options: Options,
+    history: History,
     /// Held while the journal is.
     _lock: std::fs::File,
 }
@@ -627,12 +692,14 @@ impl Owner {
                         self.dispatcher.dispatch(attempt);
                     }
                 }
+                Effect::GaveUp { note, failure } => self.dispatcher.gave_up(note, failure),
                 Effect::Rules(changed) => {
                     self.router.update(self.core.state(), &changed);
                     self.appender.rules_version = self.core.appended();
                     let running = self.clock.now().running_ms;
                     self.routing
                         .store(Arc::new((running, self.router.routing())));
+                    self.rescheduled.tell(self.core.state(), &changed);
                 }
                 Effect::Expired {
                     event,
@@ -708,11 +775,14 @@ impl Owner {
         self.last_free = now.running_ms;
         let journal = &mut self.appender.journal;
         let segments = journal.segments();
+        let covered = journal
+            .snapshot_position()
+            .min(self.history.needed_behind());
         let mut kept: u64 = segments.iter().filter(|s| s.sealed).map(|s| s.bytes).sum();
         let oldest =
             now.wall_ms - i64::try_from(self.options.trail.as_millis()).unwrap_or(i64::MAX);
         for segment in segments {
-            let covered = segment.sealed && segment.last <= journal.snapshot_position();
+            let covered = segment.sealed && segment.last <= covered;
             let finished = covered && !self.core.state().holds_segment(segment.id.0);
             if finished && (segment.wall_ms < oldest || self.options.trail_bytes < kept) {
                 kept -= segment.bytes;

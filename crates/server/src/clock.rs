@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the room that may")]
 
 use bus_core::state::Now;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that goes on from where the journal's newest record stood.
@@ -36,14 +37,25 @@ impl Clock {
     }
 }
 
+/// How far the wall clock of this process is moved, in milliseconds.
+static MOVED_MS: AtomicI64 = AtomicI64::new(0);
+
+/// Moves the wall clock of this process, for tests that play days in seconds: it shows `wall_ms` now and goes
+/// on from there. The running clock is not moved.
+pub fn set_wall(wall: i64) {
+    let moved = wall - (wall_ms() - MOVED_MS.load(Ordering::Relaxed));
+    MOVED_MS.store(moved, Ordering::Relaxed);
+}
+
 /// Epoch milliseconds; a clock before 1970 counts as 1970.
 #[must_use]
 pub fn wall_ms() -> i64 {
-    SystemTime::now()
+    let system = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {
             i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
+        });
+    system.saturating_add(MOVED_MS.load(Ordering::Relaxed))
 }
 
 /// For measuring how long something took.

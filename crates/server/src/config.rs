@@ -34,6 +34,8 @@ pub struct Config {
     pub retire_seconds: u64,
     /// Pause between two purges of a queue, in seconds; 0 = none.
     pub purge_interval_seconds: u64,
+    /// Oldest missed tick of a schedule that is made up for, in seconds; 0 = none.
+    pub schedules_catch_up_seconds: u64,
     /// Log targets write to standard output too.
     pub log_stdout: bool,
     /// Longest that a webhook may take to answer, in seconds: 1 to 30.
@@ -74,6 +76,8 @@ pub struct Config {
     pub aws_quotas: bool,
     /// The name of a deleted queue stays taken for a minute, as at AWS.
     pub aws_queue_deleted_recently: bool,
+    /// Monitors scan by their schedules. Off in tests, which make the ticks themselves.
+    pub monitors_scheduled: bool,
 }
 
 impl Default for Config {
@@ -91,6 +95,7 @@ impl Default for Config {
             default_dlq: "busbar-dead-letters".into(),
             retire_seconds: bus_core::limits::RETIRE_MS / 1000,
             purge_interval_seconds: bus_core::limits::PURGE_INTERVAL_MS / 1000,
+            schedules_catch_up_seconds: 3_600,
             log_stdout: false,
             response_seconds: 5,
             disk_free_bytes_min: 1 << 30,
@@ -111,6 +116,7 @@ impl Default for Config {
             aws_complexity: true,
             aws_quotas: false,
             aws_queue_deleted_recently: false,
+            monitors_scheduled: true,
         }
     }
 }

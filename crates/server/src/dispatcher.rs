@@ -4,6 +4,7 @@
 //! so that a batch shares one sync. When and how often is not decided here but in `bus_core::core`.
 
 use crate::bus::{Bus, Dispatch};
+use crate::decisions::Decisions;
 use bus_core::core::{Attempt, Attempted};
 use bus_core::document::{Kind, Webhook as Document};
 use bus_core::envelope::format_millis;
@@ -23,6 +24,8 @@ use targets::sign::Secret;
 use targets::webhook::{Delivery, Verb, Webhook, check_header, webhook_id};
 use tokio::runtime::Handle;
 
+/// Before the name of the environment variable that holds a secret.
+pub const SECRET_OF_ENVIRONMENT: &str = "env:";
 /// Lines that share one sync at most.
 const LINES_MAX: usize = 1_024;
 
@@ -32,13 +35,21 @@ pub struct Dispatcher {
     client: Arc<Client>,
     runtime: Handle,
     lines: Sender<Attempt>,
+    decisions: Decisions,
     under_way: Arc<AtomicUsize>,
 }
 
 impl Dispatcher {
-    /// Begins: `logs` is written by a thread of its own, everything else runs on `runtime`.
+    /// Begins: `logs` is written by a thread of its own, firings are `decisions`', everything else runs on
+    /// `runtime`.
     #[must_use]
-    pub fn start(bus: &Bus, client: Arc<Client>, logs: LogFiles, runtime: Handle) -> Self {
+    pub fn start(
+        bus: &Bus,
+        client: Arc<Client>,
+        logs: LogFiles,
+        decisions: Decisions,
+        runtime: Handle,
+    ) -> Self {
         let (lines, waiting) = bounded(LOGS_IN_FLIGHT_MAX + 1);
         let under_way = Arc::new(AtomicUsize::new(0));
         let writer = LogWriter {
@@ -56,6 +67,7 @@ impl Dispatcher {
             client,
             runtime,
             lines,
+            decisions,
             under_way,
         }
     }
@@ -63,10 +75,17 @@ impl Dispatcher {
 
 impl Dispatch for Dispatcher {
     fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
+        self.under_way.load(Ordering::Relaxed) + self.decisions.under_way()
+    }
+
+    fn gave_up(&self, note: Box<[u8]>, failure: Failure) {
+        self.decisions.gave_up(note, failure);
     }
 
     fn dispatch(&self, attempt: Box<Attempt>) {
+        if attempt.version.kind == Kind::Internal && attempt.give_up.is_none() {
+            return self.decisions.fire(attempt);
+        }
         self.under_way.fetch_add(1, Ordering::Relaxed);
         if matches!(attempt.version.kind, Kind::Log(_)) && attempt.give_up.is_none() {
             self.lines
@@ -159,6 +178,14 @@ fn event(record: &[u8]) -> Option<Event<'_>> {
     Record::decode(record).ok()?.event().copied()
 }
 
+/// The idempotency key that an input was made with.
+fn key(record: &[u8]) -> Option<&str> {
+    match Record::decode(record) {
+        Ok(Record::Made { key, .. }) if !key.is_empty() => Some(key),
+        _ => None,
+    }
+}
+
 /// Where an event first stood: what its ids are made from.
 fn position(record: &[u8], attempt: &Attempt) -> Position {
     match Record::decode(record) {
@@ -212,6 +239,7 @@ async fn send(bus: &Bus, client: &Client, attempt: Box<Attempt>) -> Attempted {
                 now_unix_ms: u64::try_from(bus.now().wall_ms).unwrap_or(0),
                 body: Bytes::copy_from_slice(input),
                 trace_header: Some(event.trace).filter(|trace| !trace.is_empty()),
+                idempotency_key: key(&record),
             };
             targets::webhook::attempt(client, &webhook, &delivery).await
         }
@@ -245,7 +273,10 @@ fn webhook(client: &Client, document: &Document) -> Result<Webhook, Outcome> {
             .push(check_header(name, value).map_err(|e| fault(format!("header `{name}`: {e}")))?);
     }
     let secrets = match &document.secret {
-        Some(text) => vec![Secret::parse(text).map_err(|e| fault(format!("secret: {e}")))?],
+        Some(text) => {
+            let text = secret_text(text).map_err(fault)?;
+            vec![Secret::parse(&text).map_err(|e| fault(format!("secret: {e}")))?]
+        }
         None => Vec::new(),
     };
     let verb = if document.method.as_deref() == Some("PUT") {
@@ -259,6 +290,14 @@ fn webhook(client: &Client, document: &Document) -> Result<Webhook, Outcome> {
         headers,
         secrets,
     })
+}
+
+/// A secret as it is written, or what the environment holds where it says `env:NAME`.
+fn secret_text(written: &str) -> Result<String, String> {
+    let Some(name) = written.strip_prefix(SECRET_OF_ENVIRONMENT) else {
+        return Ok(written.to_owned());
+    };
+    std::env::var(name).map_err(|_| format!("secret: the environment has no text `{name}`"))
 }
 
 /// Writes log lines: one batch, one sync for each file, then the outcomes.

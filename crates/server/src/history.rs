@@ -2,9 +2,10 @@
 //!
 //! What was decided is in the journal; here it is a second time, in SQLite, so that it can be looked up by
 //! event type, object, trigger and time, and outlives trigger, profile, object and the journal's segments.
-//! One thread writes, in transactions of many records, each with the position up to which it is complete:
-//! after a crash the records behind [`History::covered`] are fed again, and what is there already is passed
-//! over. The tables are next door in [`table`].
+//! One thread writes, in transactions of many records, each with the position up to which it is complete.
+//! Nobody waits for it: records that it has no room for, or that a crash or a deleted file took from it, it
+//! reads in the journal again, where they are found by [`KEY`]. So the journal keeps what lies behind
+//! [`History::needed_behind`]. The tables are next door in [`table`].
 //!
 //! Start at [`History::open`] and [`History::record`].
 
@@ -16,16 +17,21 @@ pub use table::{Found, Page, Query};
 
 use crate::clock::instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use lifecycle::history::{FiringRow, ObjectRow, Status};
+use journal::{ReadError, Reader};
+use lifecycle::history::FiringRow;
 use rusqlite::{Connection, ErrorCode};
+use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Records that wait to be written; at the bound [`History::record`] waits.
+/// Key of the journal's records that have rows of the history.
+pub const KEY: u128 = u128::from_le_bytes(*b"history/firings\0");
+/// Records that wait to be written; beyond the bound they are read in the journal later.
 const WAITING_MAX: usize = 4_096;
 /// Records of one transaction.
 const BATCH_MAX: usize = 1_024;
@@ -35,8 +41,9 @@ const LINGER: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a reader waits for what was handed over before: people may look while the disk takes nothing.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Pause between two looks for what is too old.
+/// Pause between two looks for what is too old, by the system's time and by that of firings.
 const SWEEP: Duration = Duration::from_secs(10 * 60);
+const SWEEP_MS: i64 = 10 * 60 * 1_000;
 
 /// Why the history could not be opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -109,28 +116,10 @@ pub struct Keep {
 }
 
 /// One thing that a record of the journal tells of a firing.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Row {
-    /// It began, or ended at once; with the subjects that are done by now.
+    /// What was decided.
     Firing(FiringRow),
-    /// One of its subjects is done.
-    Object {
-        /// Id of the firing.
-        firing: String,
-        /// What was decided.
-        row: ObjectRow,
-    },
-    /// All its subjects are done, or it failed.
-    Ended {
-        /// Id of the firing.
-        firing: String,
-        /// When, RFC 3339.
-        at: String,
-        /// What became of it.
-        status: Status,
-        /// Why it failed; `None` leaves what it said.
-        message: Option<String>,
-    },
     /// A channel ended without delivery.
     GaveUp {
         /// Id of the firing.
@@ -163,8 +152,18 @@ pub enum Row {
     },
 }
 
+/// Where the records are that were not handed over, or were lost.
+pub struct Source {
+    /// The journal's reader.
+    pub reader: Reader,
+    /// Rows of the body of a record with the key [`KEY`].
+    pub rows: fn(&[u8]) -> Option<Vec<Row>>,
+}
+
 enum Message {
-    Rows(u64, Vec<Row>),
+    Rows(u64, Vec<Row>, Coming),
+    /// There is something to catch up with.
+    Wake,
     /// Dropped when everything before it is written.
     Settle(Sender<Infallible>),
     Stop,
@@ -180,23 +179,55 @@ pub struct History {
 struct Shared {
     path: PathBuf,
     covered: AtomicU64,
+    /// Records that are in the journal, or come, and are not covered.
+    coming: AtomicUsize,
+    lag: Mutex<Lag>,
     stopping: AtomicBool,
     reader: Mutex<Connection>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Records that nobody will hand over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lag {
+    None,
+    /// There may be one before the next that comes.
+    Unsure,
+    /// They lie in the journal. While it is so, none is handed over.
+    Behind,
+}
+
+/// Announces a record, from before it is in the journal until it is covered or was not written.
+pub struct Coming(Arc<Shared>);
+
+impl Coming {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.coming.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl History {
-    /// Opens the history in the file `path`, making it if it is not there, and begins to write.
+    /// Opens the history in the file `path`, making it if it is not there, and begins to write: first what
+    /// `source` has and the file has not.
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub fn open(path: &Path, keep: Keep) -> Result<Self, HistoryError> {
+    pub fn open(path: &Path, keep: Keep, source: Source) -> Result<Self, HistoryError> {
         let connection = table::open(path)?;
         let covered = table::covered(&connection).map_err(|e| HistoryError::of(path, e))?;
         let reader = table::reader(path).map_err(|e| HistoryError::of(path, e))?;
         let shared = Arc::new(Shared {
             path: path.to_path_buf(),
             covered: AtomicU64::new(covered),
+            coming: AtomicUsize::new(0),
+            lag: Mutex::new(Lag::Behind),
             stopping: AtomicBool::new(false),
             reader: Mutex::new(reader),
             writer: Mutex::default(),
@@ -207,6 +238,8 @@ impl History {
             shared: Arc::clone(&shared),
             waiting,
             keep,
+            source,
+            swept: i64::MIN,
         };
         let thread = std::thread::Builder::new()
             .name("history".into())
@@ -216,27 +249,51 @@ impl History {
         Ok(Self { shared, to_writer })
     }
 
-    /// Hands over what the record at `position` tells, which must be synced. Records come in order; one
-    /// that is covered already changes nothing, and one without rows moves the position on.
-    ///
-    /// Waits while [`WAITING_MAX`] records wait, as they do when the disk takes nothing: whoever may not
-    /// wait asks [`History::has_room`] first.
-    pub fn record(&self, position: u64, rows: Vec<Row>) {
-        // After the end nobody takes it; the next start feeds it again.
-        let _ = self.to_writer.send(Message::Rows(position, rows));
-    }
-
-    /// Whether a record can be handed over without waiting.
+    /// Announces a record, before it is appended to the journal.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        !self.to_writer.is_full()
+    pub fn coming(&self) -> Coming {
+        Coming::new(&self.shared)
     }
 
-    /// Position up to which the history is complete and durable; 0: nothing. The journal may free what
-    /// lies before it, and feeds what lies behind it after a start.
+    /// Hands over what the record at `position` tells, which must be synced. Records come in order; one
+    /// that is covered already changes nothing. Does not wait.
+    pub fn record(&self, position: u64, rows: Vec<Row>, coming: Coming) {
+        let mut lag = lock(&self.shared.lag);
+        let message = match *lag {
+            Lag::None => Message::Rows(position, rows, coming),
+            Lag::Unsure => Message::Wake,
+            Lag::Behind => return,
+        };
+        // Where there is no room it is read later; after the end the next start reads it.
+        if self.to_writer.try_send(message).is_err() || *lag == Lag::Unsure {
+            *lag = Lag::Behind;
+        }
+    }
+
+    /// Notes that a record may come to be in the journal and not be handed over: nobody knows what became
+    /// of it. Whether it did is looked up when the next one is there.
+    pub fn unsure(&self) {
+        let mut lag = lock(&self.shared.lag);
+        if *lag == Lag::None {
+            *lag = Lag::Unsure;
+        }
+    }
+
+    /// Position up to which the history is complete and durable; 0: nothing.
     #[must_use]
     pub fn covered(&self) -> u64 {
         self.shared.covered.load(Ordering::Acquire)
+    }
+
+    /// The history needs no record of the journal up to this position.
+    #[must_use]
+    pub fn needed_behind(&self) -> u64 {
+        // Held, so that nothing goes from the one to the other meanwhile.
+        let lag = lock(&self.shared.lag);
+        match *lag != Lag::None || 0 < self.shared.coming.load(Ordering::Acquire) {
+            true => self.covered(),
+            false => u64::MAX,
+        }
     }
 
     /// Waits so long at most until everything that was handed over is durable. Blocking.
@@ -303,44 +360,63 @@ struct Writer {
     shared: Arc<Shared>,
     waiting: Receiver<Message>,
     keep: Keep,
+    source: Source,
+    /// When it last looked for what is too old, by the time of firings.
+    swept: i64,
 }
 
 impl Writer {
     fn run(mut self) {
-        let mut pause = Duration::ZERO;
+        let mut settled = None;
         loop {
+            if self.catch_up().is_break() {
+                return;
+            }
+            let pause = self.sweep();
+            drop(settled.take());
             match self.waiting.recv_timeout(pause) {
-                Ok(first) => {
-                    if self.batch(first) {
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    let swept = table::sweep(&mut self.connection, &self.keep);
-                    pause = match swept {
-                        Ok(true) => Duration::ZERO,
-                        Ok(false) => SWEEP,
-                        Err(error) => {
-                            tracing::warn!(%error, "old firings could not be removed from the history");
-                            SWEEP
-                        }
-                    };
-                }
+                Ok(first) => match self.batch(first) {
+                    ControlFlow::Continue(answer) => settled = answer,
+                    ControlFlow::Break(()) => return,
+                },
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Writes `first` and what comes soon after it; true if that was the end.
-    fn batch(&mut self, first: Message) -> bool {
+    /// Removes what is too old, if it is time to; returns when to look again.
+    fn sweep(&mut self) -> Duration {
+        let now = (self.keep.now)();
+        if now.saturating_sub(self.swept).saturating_abs() < SWEEP_MS {
+            return SWEEP;
+        }
+        match table::sweep(&mut self.connection, &self.keep) {
+            Ok(true) => return Duration::ZERO,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "old firings could not be removed from the history");
+            }
+        }
+        self.swept = now;
+        SWEEP
+    }
+
+    /// Writes `first` and what comes soon after it; gives who waits for that, or the end.
+    fn batch(&mut self, first: Message) -> ControlFlow<(), Option<Sender<Infallible>>> {
         let mut records = Vec::new();
+        let mut announced = Vec::new();
         let mut settled = None;
         let mut stop = false;
         let mut next = Some(first);
         let deadline = instant() + LINGER;
         while let Some(message) = next {
             match message {
-                Message::Rows(position, rows) => records.push((position, rows)),
+                Message::Rows(position, rows, coming) => {
+                    records.push((position, rows));
+                    announced.push(coming);
+                }
+                Message::Wake => {}
                 Message::Settle(answer) => settled = Some(answer),
                 Message::Stop => stop = true,
             }
@@ -350,14 +426,67 @@ impl Writer {
                 false => self.waiting.recv_deadline(deadline).ok(),
             };
         }
-        let written = self.write(&records);
-        drop(settled);
         // What follows records that were not written may not be either: it would cover them.
-        stop || !written
+        self.write(&records)?;
+        match stop {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(settled),
+        }
     }
 
-    /// Tries until it is written, for the journal holds it as long; false if the server stops before.
-    fn write(&mut self, records: &[(u64, Vec<Row>)]) -> bool {
+    /// If records lie in the journal that nobody hands over, writes them, and has the next ones handed over
+    /// again. What was handed over before them is written first.
+    fn catch_up(&mut self) -> ControlFlow<()> {
+        loop {
+            let _announced = {
+                let mut lag = lock(&self.shared.lag);
+                if *lag != Lag::Behind || !self.waiting.is_empty() {
+                    return ControlFlow::Continue(());
+                }
+                *lag = Lag::None;
+                Coming::new(&self.shared)
+            };
+            match self.read_again()? {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the history cannot be brought up from the journal; trying again");
+                    *lock(&self.shared.lag) = Lag::Behind;
+                    if self.shared.stopping.load(Ordering::Acquire) {
+                        return ControlFlow::Break(());
+                    }
+                    std::thread::sleep(AGAIN);
+                }
+            }
+        }
+    }
+
+    fn read_again(&mut self) -> ControlFlow<(), Result<(), ReadError>> {
+        let covered = self.shared.covered.load(Ordering::Acquire);
+        let mut found = match self.source.reader.find(KEY) {
+            Ok(found) => found,
+            Err(error) => return ControlFlow::Continue(Err(error)),
+        };
+        found.retain(|(position, _)| covered < *position);
+        for some in found.chunks(BATCH_MAX) {
+            let mut records = Vec::with_capacity(some.len());
+            for (position, place) in some {
+                match self.source.reader.read(*place) {
+                    Ok(body) => {
+                        records.push((*position, (self.source.rows)(&body).unwrap_or_default()))
+                    }
+                    Err(error @ (ReadError::Gone | ReadError::Damaged { .. })) => {
+                        tracing::error!(%error, position, "firings are missing in the history");
+                    }
+                    Err(error) => return ControlFlow::Continue(Err(error)),
+                }
+            }
+            self.write(&records)?;
+        }
+        ControlFlow::Continue(Ok(()))
+    }
+
+    /// Tries until it is written, for the journal holds it as long; the end if the server stops before.
+    fn write(&mut self, records: &[(u64, Vec<Row>)]) -> ControlFlow<()> {
         let mut told = false;
         while !records.is_empty() {
             let covered = self.shared.covered.load(Ordering::Acquire);
@@ -374,10 +503,10 @@ impl Writer {
                 Err(_) => {}
             }
             if self.shared.stopping.load(Ordering::Acquire) {
-                return false;
+                return ControlFlow::Break(());
             }
             std::thread::sleep(AGAIN);
         }
-        true
+        ControlFlow::Continue(())
     }
 }

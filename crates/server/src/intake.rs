@@ -526,6 +526,7 @@ pub async fn take(intake: Intake<'_>, call: Call) -> Result<Vec<Result<String, F
                 events: records,
                 idempotency,
                 matched_running,
+                ticks: Vec::new(),
             };
             intake.bus.ask(put).await?
         };

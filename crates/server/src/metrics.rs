@@ -67,6 +67,12 @@ pub struct Metrics {
     pub events_unmatched: Counter,
     /// Events answered and dropped because their bus does not exist (`aws_exact.unknown_bus`).
     pub events_dropped_unknown_bus: Counter,
+    /// Events of schedules stored.
+    pub scheduled_events: Counter,
+    /// Ticks of schedules that made no event: the server did not run, or they lay too far back.
+    pub schedule_missed: Counter,
+    /// Ticks of monitors that came while the scan before them still ran.
+    pub monitor_ticks_dropped: Counter,
     /// Requests that panicked.
     pub panics: Counter,
     /// Live tails.
@@ -121,6 +127,24 @@ impl Metrics {
             "counter",
             "Deliveries that ended without a dead-letter queue, removed targets included.",
             status.expired,
+        );
+        text.single(
+            "busbar_scheduled_events_total",
+            "counter",
+            "Events of schedules stored.",
+            self.scheduled_events.get(),
+        );
+        text.single(
+            "busbar_schedule_missed_total",
+            "counter",
+            "Ticks of schedules that made no event.",
+            self.schedule_missed.get(),
+        );
+        text.single(
+            "busbar_monitor_ticks_dropped_total",
+            "counter",
+            "Ticks of monitors that came while the scan before them still ran.",
+            self.monitor_ticks_dropped.get(),
         );
         text.single(
             "busbar_panics_total",
@@ -392,7 +416,7 @@ mod tests {
             .unwrap()
             .parse()
             .unwrap();
-        // 16 series are neither of a queue nor of a target.
-        assert_eq!(series + left_out, 16 + 6_000 * 5);
+        // 18 series are neither of a queue nor of a target.
+        assert_eq!(series + left_out, 18 + 6_000 * 5);
     }
 }

@@ -7,19 +7,24 @@
 //! | room | holds |
 //! | --- | --- |
 //! | `read` | one file's JSON into rules, with every refusal |
+//! | [`documents`] | what stands in the folders beside `rules`, and the rules that it needs |
 //! | [`lint`] | warnings about patterns, for who asks |
 //! | [`keeper`] | the first load, and a look at the directory ten times a second |
 //!
 //! A set is a set: a file that cannot be read refuses all of them, since half a set would route events
 //! nowhere without a word.
 
+pub mod documents;
 pub mod keeper;
 pub mod lint;
 mod read;
 
-use crate::diagnostic::{Diagnostic, Severity};
-use bus_core::document::{Kind, Rule};
-use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
+use crate::annex::Text;
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
+use bus_core::document::{Kind, Rule, Webhook};
+use bus_core::name::{Arn, BusName, Home, QueueName, RuleName, TargetId};
+use lifecycle::documents::Documents;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -31,13 +36,8 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
-/// Folders beside `rules` that a later version reads.
-const LATER: [&str; 4] = [
-    "catalogue",
-    "monitors",
-    "notification-profiles",
-    "destinations",
-];
+/// The folder beside `rules` whose files say what `api-destination/NAME` means.
+const DESTINATIONS: &str = "destinations";
 
 /// What became of the newest look at the rule files.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +131,12 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// Files read.
     pub files: usize,
+    /// Rules that the documents need: which events fire, where notifications go.
+    pub internal: Vec<Rule>,
+    /// What decisions go by.
+    pub documents: Documents,
+    /// The same as it is written.
+    pub texts: Vec<Text>,
 }
 
 /// Why there is no set.
@@ -161,14 +167,30 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
     let mut set = Set::default();
     for path in files {
         match read_text(path) {
-            Ok(text) => {
-                let read = read::file(path, &text, context);
-                set.add(read);
-            }
+            Ok(text) => match folder(path) {
+                Some(DESTINATIONS) => {
+                    let (destination, faults) = read::destination(path, &text, context);
+                    set.faults.extend(faults);
+                    set.destinations_written.extend(destination);
+                }
+                Some(folder) => set.documents.add(folder, path, text),
+                None => {
+                    let read = read::file(path, &text, context);
+                    set.documents.add_triggers(&read);
+                    set.add(read);
+                }
+            },
             Err(fault) => set.faults.push(*fault),
         }
     }
     set.check_webhooks();
+    let destinations = set.lead_to_destinations();
+    let ready = std::mem::take(&mut set.documents).ready(context, &destinations);
+    let ready = ready.unwrap_or_else(|faults| {
+        set.faults.extend(faults);
+        documents::Ready::default()
+    });
+    set.queues.extend(ready.queues);
     if !set.faults.is_empty() {
         // Faults of the set were found after those of its files.
         let place = |fault: &Diagnostic| files.iter().position(|f| *f == *Path::new(&fault.file));
@@ -178,6 +200,8 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
     }
     let mut loaded = set.loaded;
     loaded.files = files.len();
+    (loaded.internal, loaded.documents, loaded.texts) =
+        (ready.internal, ready.documents, ready.texts);
     loaded.queues = set.queues.into_iter().collect();
     Ok(loaded)
 }
@@ -187,9 +211,12 @@ struct Set {
     loaded: Loaded,
     faults: Vec<Diagnostic>,
     queues: BTreeSet<QueueName>,
+    documents: documents::Reading,
     by_name: BTreeMap<(BusName, RuleName), usize>,
     webhooks: BTreeSet<(BusName, RuleName, TargetId)>,
     webhooks_named: Vec<(Kind, Diagnostic)>,
+    destinations_named: Vec<(String, Diagnostic)>,
+    destinations_written: Vec<read::Destination>,
 }
 
 impl Set {
@@ -198,6 +225,7 @@ impl Set {
         self.queues.extend(read.queues);
         self.loaded.warnings.extend(read.warnings);
         self.webhooks_named.extend(read.webhooks_named);
+        self.destinations_named.extend(read.destinations_named);
         for (rule, written) in read.rules {
             let key = (rule.bus.clone(), rule.name.clone());
             if let Some(first) = self.by_name.get(&key) {
@@ -239,7 +267,52 @@ impl Set {
     }
 }
 
-/// The rule files of a directory, by name, and what was passed over.
+impl Set {
+    /// Gives each target whose ARN names a destination the webhook that it means, and tells them all.
+    fn lead_to_destinations(&mut self) -> BTreeMap<String, Webhook> {
+        let mut webhooks = BTreeMap::new();
+        for written in std::mem::take(&mut self.destinations_written) {
+            match webhooks.entry(written.name) {
+                Entry::Vacant(entry) => drop(entry.insert(written.webhook)),
+                Entry::Occupied(_) => self.faults.push(written.duplicate),
+            }
+        }
+        let names: Vec<&str> = webhooks.keys().map(String::as_str).collect();
+        for (name, mut fault) in std::mem::take(&mut self.destinations_named) {
+            if !webhooks.contains_key(&name) {
+                fault.help = Some(if names.is_empty() {
+                    format!("write it as {DESTINATIONS}/{name}.json beside the folder `rules`")
+                } else {
+                    did_you_mean(&name, &names)
+                });
+                self.faults.push(fault);
+            }
+        }
+        // Other members of the targets of faulty sets are looked at by nobody.
+        let rules = self.loaded.rules.iter_mut();
+        for target in rules.flat_map(|rule| rule.targets.values_mut()) {
+            let name = Arn::parse(&target.arn).and_then(|arn| Kind::destination(&arn));
+            if let Some(Kind::Destination(name)) = name {
+                target.webhook = webhooks.get(&name).cloned();
+            }
+        }
+        webhooks
+    }
+}
+
+fn beside_rules() -> impl Iterator<Item = &'static str> {
+    documents::FOLDERS.into_iter().chain([DESTINATIONS])
+}
+
+/// The folder of a file that holds no rules, beside one that does.
+fn folder(path: &Path) -> Option<&'static str> {
+    let folder = path.parent()?;
+    let name = folder.file_name()?;
+    let found = beside_rules().find(|it| name == *it)?;
+    folder.with_file_name("rules").is_dir().then_some(found)
+}
+
+/// The files of a directory, rules first, by folder and name, and what was passed over.
 ///
 /// # Errors
 /// [`LoadError`].
@@ -252,12 +325,6 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
     };
     let (mut files, folders) = list(dir)?;
     if folders.contains("rules") {
-        for name in LATER.iter().filter(|name| folders.contains(**name)) {
-            warn(
-                &dir.join(name),
-                "this folder is ignored: what it holds comes with a later version",
-            );
-        }
         for file in &files {
             warn(
                 file,
@@ -265,6 +332,9 @@ pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
             );
         }
         (files, _) = list(&dir.join("rules"))?;
+        for folder in beside_rules().filter(|it| folders.contains(*it)) {
+            files.extend(list(&dir.join(folder))?.0);
+        }
     }
     if FILES_MAX < files.len() {
         let text = format!("{} rule files, the bound is {FILES_MAX}", files.len());

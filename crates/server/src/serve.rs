@@ -1,18 +1,17 @@
 //! `busbar serve`: opens the store, starts the bus, opens the ports, and stops in order.
 
 use crate::bus::{Bus, Options, Unavailable, queue_setting};
-use crate::clock::wall_ms;
 use crate::config::Config;
+use crate::decisions::Decisions;
 use crate::diagnostic::Diagnostic;
 use crate::dispatcher::Dispatcher;
-use crate::history::{History, HistoryError, Keep};
 use crate::http::Doors;
 use crate::http::connection::{BODIES_KIB_MAX, Port, serve as serve_port};
 use crate::metrics::Metrics;
 use crate::rule_files::{self, keeper::Keeper};
+use crate::scheduler::Scheduler;
 use crate::store::{self, StoreError};
 use bus_core::core::{Quotas, Settings};
-use lifecycle::moment::DAY_MS;
 use rustix::process::{Resource, Rlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,9 +28,6 @@ pub enum ServeError {
     /// The data directory.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The history.
-    #[error(transparent)]
-    History(#[from] HistoryError),
     /// The journal took not even the start record.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -58,7 +54,6 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(error) => error.exit_code(),
-            Self::History(error) => error.exit_code(),
             Self::Unavailable(_) => 70,
             Self::Config(_) | Self::Rules(_) => 78,
             Self::Listen { .. } => 71,
@@ -114,7 +109,6 @@ impl Server {
             Client::new(egress, timeouts, &[]).map_err(|e| ServeError::Config(e.to_string()))?;
         let client = Arc::new(client);
         let store = store::open(&config)?;
-        let history = History::open(&config.data.join("history.sqlite"), keep(&config))?;
         let logs_dir = config.data.join("logs");
         let log_options = LogOptions {
             stdout: config.log_stdout,
@@ -142,20 +136,25 @@ impl Server {
         };
         let runtime = tokio::runtime::Handle::current();
         let for_dispatcher = Arc::clone(&client);
-        let (bus, core) = tokio::task::spawn_blocking(move || {
-            Bus::start(store, options, |bus| {
-                Box::new(Dispatcher::start(bus, for_dispatcher, logs, runtime))
-            })
+        let (started, decisions) = tokio::task::spawn_blocking(move || {
+            let mut decisions = None;
+            let started = Bus::start(store, options, |bus| {
+                let made = decisions.insert(Decisions::start(bus, &runtime)).clone();
+                Box::new(Dispatcher::start(bus, for_dispatcher, logs, made, runtime))
+            });
+            (started, decisions)
         })
         .await
-        .expect("starting does not panic")?;
+        .expect("starting does not panic");
+        let (bus, core) = started?;
+        let decisions = decisions.expect("a bus that started has made its dispatcher");
         let doors = Doors {
             bus,
+            decisions,
             config: Arc::new(config),
             client,
             files: Arc::default(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
-            history,
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);
@@ -166,14 +165,30 @@ impl Server {
             placeholders: doors.config.aws_placeholders,
         };
         let (rules_dir, status) = (doors.config.rules.clone(), Arc::clone(&doors.files));
-        let mut keeper = Keeper::new(doors.bus.clone(), rules_dir, context, status);
+        let mut keeper = Keeper::new(
+            doors.bus.clone(),
+            doors.decisions.clone(),
+            rules_dir,
+            context,
+            status,
+        );
         if let Err(faults) = keeper.start().await {
             doors.bus.stop().await;
-            doors.history.close();
+            doors.bus.history().close();
             let _ = tokio::task::spawn_blocking(move || core.join()).await;
             return Err(ServeError::Rules(faults));
         }
+        doors.decisions.open();
+        // After the rule files: what they took away is not made up for.
+        let catch_up_ms = doors.config.schedules_catch_up_seconds.cast_signed() * 1_000;
+        let (bus, metrics) = (doors.bus.clone(), Arc::clone(&doors.metrics));
+        let monitors = doors
+            .config
+            .monitors_scheduled
+            .then(|| doors.decisions.clone());
+        let scheduler = Scheduler::start(bus, monitors, metrics, catch_up_ms).await?;
         let tasks = vec![
+            tokio::spawn(scheduler.run(stopped.clone())),
             tokio::spawn(keeper.watch(stopped.clone())),
             tokio::spawn(serve_port(
                 api_listener,
@@ -216,20 +231,11 @@ impl Server {
         tokio::task::spawn_blocking(move || {
             // A core that panicked has failed as a disk does (F35).
             let code = self.core.join().unwrap_or(70);
-            self.doors.history.close();
+            self.doors.bus.history().close();
             code
         })
         .await
         .unwrap_or(70)
-    }
-}
-
-fn keep(config: &Config) -> Keep {
-    let days = i64::try_from(config.history_days).expect("bounded by its setting");
-    Keep {
-        age_ms: (days > 0).then_some(days * DAY_MS),
-        firings: (config.history_firings_max > 0).then_some(config.history_firings_max),
-        now: wall_ms,
     }
 }
 

@@ -145,8 +145,10 @@ pub async fn read(bus: &Bus) -> Result<Status, Unavailable> {
 pub fn kind_name(kind: &Kind) -> &'static str {
     match kind {
         Kind::Webhook(..) => "webhook",
+        Kind::Destination(_) => "destination",
         Kind::Log(_) => "log",
         Kind::Queue(_) => "queue",
+        Kind::Internal => "internal",
         Kind::Unknown => "unknown",
     }
 }

@@ -1,14 +1,16 @@
 //! The data directory, opened: lock, format, journal, and the state that it tells.
 
+use crate::annex::{Shared, history_rows};
 use crate::clock::{Clock, wall_ms};
 use crate::config::Config;
+use crate::history::{History, HistoryError, Keep, Source};
 use bus_core::core::{Append, Full};
-use bus_core::name::Home;
 use bus_core::record::{Place, Record};
 use bus_core::state::{Now, State};
 use journal::disk::{Disk, OsDisk};
 use journal::file::{FileJournal, OpenError};
 use journal::{AppendError, Journal, Room, SegmentId, Sequence, Stamp};
+use lifecycle::moment::DAY_MS;
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -43,6 +45,9 @@ pub enum StoreError {
     /// Its journal is damaged or cannot be read.
     #[error("the journal could not be opened")]
     Journal(#[source] OpenError),
+    /// Its history.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }
 
 impl StoreError {
@@ -54,6 +59,7 @@ impl StoreError {
             Self::Locked(_) => 75,
             Self::Format { .. } => 76,
             Self::Journal(_) => 74,
+            Self::History(error) => error.exit_code(),
         }
     }
 }
@@ -66,6 +72,10 @@ pub struct Store {
     pub state: State,
     /// Goes on from its newest record.
     pub clock: Clock,
+    /// The part of the state that decisions read.
+    pub kept: Shared,
+    /// What decisions came to, for people.
+    pub history: History,
     /// Kept open: the lock ends with it.
     pub lock: File,
 }
@@ -110,24 +120,40 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
         mark_seed: u64::from_le_bytes(seed),
         ..journal::file::Options::default()
     };
-    let (journal, state) = read_back(
-        Arc::new(OsDisk),
-        &journal_dir,
-        &options,
-        config.home.clone(),
-        wall_ms(),
-    )
-    .map_err(StoreError::Journal)?;
+    let kept = Shared::default();
+    let now = Now {
+        wall_ms: wall_ms(),
+        running_ms: 0,
+    };
+    let state = State::new(config.home.clone(), now).with_annex(Box::new(kept.clone()));
+    let (journal, state) =
+        read_back(Arc::new(OsDisk), &journal_dir, &options, state).map_err(StoreError::Journal)?;
     let clock = Clock::start(state.running_ms);
+    let source = Source {
+        reader: journal.reader(),
+        rows: history_rows,
+    };
+    let history = History::open(&data.join("history.sqlite"), keep(config), source)?;
     Ok(Store {
         journal,
         state,
         clock,
+        kept,
+        history,
         lock,
     })
 }
 
-/// Opens the journal in `dir` and makes the state of all it tells.
+fn keep(config: &Config) -> Keep {
+    let days = i64::try_from(config.history_days).expect("bounded by its setting");
+    Keep {
+        age_ms: (days > 0).then_some(days * DAY_MS),
+        firings: (config.history_firings_max > 0).then_some(config.history_firings_max),
+        now: wall_ms,
+    }
+}
+
+/// Opens the journal in `dir` and makes of an empty state that of all it tells.
 ///
 /// # Errors
 /// [`OpenError`].
@@ -135,18 +161,9 @@ pub fn read_back(
     disk: Arc<dyn Disk>,
     dir: &Path,
     options: &journal::file::Options,
-    home: Home,
-    wall_ms: i64,
+    state: State,
 ) -> Result<(FileJournal, State), OpenError> {
-    let mut reader = Reader {
-        state: State::new(
-            home,
-            Now {
-                wall_ms,
-                running_ms: 0,
-            },
-        ),
-    };
+    let mut reader = Reader { state };
     let journal = journal::file::open(disk, dir, options, &mut reader)?;
     Ok((journal, reader.state))
 }

@@ -388,8 +388,12 @@ impl Story {
         owners: &mut HashMap<Key, (u64, u16)>,
     ) {
         match record {
-            // The key is a hash: another id may have the same one.
-            Record::Event { deliveries, event } if event.id == id => {
+            // The key is a hash: another id may have the same one. What a decision made of the event is told as
+            // another occurrence, with what it handed over as its envelope.
+            Record::Event { deliveries, event }
+            | Record::Made {
+                deliveries, event, ..
+            } if event.id == id => {
                 let mut told = Told {
                     bus: event.bus.to_owned(),
                     accepted_ms: event.accepted_ms,

@@ -165,7 +165,7 @@ impl Core {
     fn decide(&self, now: Now, control: Control) -> Result<Decision, Refusal> {
         match control {
             Control::CreateBus(bus) => {
-                if self.state.buses().contains_key(&bus.name) {
+                if self.state.rules(bus.name.as_str()).is_some() {
                     return Err(Refusal::BusExists(bus.name.into()));
                 }
                 if self.settings.quotas.buses <= self.state.buses().len() {
@@ -177,15 +177,17 @@ impl Core {
                 if name == BusName::default_bus() {
                     return Err(Refusal::BusIsDefault);
                 }
-                match self.state.rules(name.as_str()) {
-                    None => Ok(nothing()),
-                    Some(rules) if !rules.is_empty() => Err(Refusal::BusHasRules),
-                    Some(_) => Ok(change(Change::DeleteBus(name))),
+                match self.bus_rules(&name) {
+                    Err(_) => Ok(nothing()),
+                    Ok(rules) if !rules.is_empty() => Err(Refusal::BusHasRules),
+                    Ok(_) => Ok(change(Change::DeleteBus(name))),
                 }
             }
             Control::PutRule(mut rule) => {
                 let rules = self.bus_rules(&rule.bus)?;
-                match rules.get(&rule.name) {
+                let old = rules.get(&rule.name).map(|old| &**old);
+                rule.settle_schedule(old, now.wall_ms);
+                match old {
                     Some(old) => {
                         managed(old)?;
                         rule.targets = old.targets.clone();
@@ -211,11 +213,13 @@ impl Core {
                 Ok(change(Change::DeleteRule(bus, name)))
             }
             Control::SetRuleState(bus, name, state) => {
-                let mut rule = self.own_rule(&bus, &name)?.clone();
+                let old = self.own_rule(&bus, &name)?;
+                let mut rule = old.clone();
                 if rule.state == state {
                     return Ok(nothing());
                 }
                 rule.state = state;
+                rule.settle_schedule(Some(old), now.wall_ms);
                 Ok(change(Change::PutRule(rule)))
             }
             Control::PutTargets(bus, name, targets) => {
@@ -300,7 +304,18 @@ impl Core {
         }
     }
 
+    /// The rules of a bus that callers may name.
     fn bus_rules(
+        &self,
+        bus: &BusName,
+    ) -> Result<&BTreeMap<RuleName, std::sync::Arc<Rule>>, Refusal> {
+        if *bus == BusName::internal() {
+            return Err(Refusal::NoBus(bus.as_str().into()));
+        }
+        self.all_rules(bus)
+    }
+
+    fn all_rules(
         &self,
         bus: &BusName,
     ) -> Result<&BTreeMap<RuleName, std::sync::Arc<Rule>>, Refusal> {
@@ -392,10 +407,11 @@ impl Core {
             }
         }
         let mut named = BTreeSet::new();
-        for rule in rules {
-            let old = self.bus_rules(&rule.bus)?.get(&rule.name);
+        for mut rule in rules {
+            let old = self.all_rules(&rule.bus)?.get(&rule.name);
+            rule.settle_schedule(old.map(|old| &**old), now.wall_ms);
             if old.is_some_and(|old| old.origin == Origin::Api) {
-                let Origin::File(file) = rule.origin else {
+                let (Origin::File(file) | Origin::Document(file)) = rule.origin else {
                     unreachable!("files name themselves")
                 };
                 return Err(Refusal::RuleOfApi {
@@ -409,8 +425,8 @@ impl Core {
                 changes.push(Change::PutRule(rule));
             }
         }
-        for bus in self.state.buses().keys() {
-            for rule in self.bus_rules(bus)?.values() {
+        for bus in self.state.buses().keys().chain([&BusName::internal()]) {
+            for rule in self.all_rules(bus)?.values() {
                 let here = (rule.bus.clone(), rule.name.clone());
                 if rule.origin != Origin::Api && !named.contains(&here) {
                     changes.push(Change::DeleteRule(here.0, here.1));
@@ -466,7 +482,7 @@ fn nothing() -> Decision {
 fn managed(rule: &Rule) -> Result<(), Refusal> {
     match &rule.origin {
         Origin::Api => Ok(()),
-        Origin::File(file) => Err(Refusal::Managed {
+        Origin::File(file) | Origin::Document(file) => Err(Refusal::Managed {
             rule: rule.name.as_str().into(),
             file: file.clone(),
         }),

@@ -6,7 +6,8 @@
 use super::{Answer, Append, Core, Effect, Full, Input, Letter, RequestNumber, Timer};
 use crate::document::{Change, Kind, Queue, Webhook};
 use crate::limits::{
-    LOG_IN_FLIGHT_MAX, LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX, WEBHOOK_IN_FLIGHT_MAX,
+    LOG_IN_FLIGHT_MAX, LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX, VERSION_LINGER_MS,
+    WEBHOOK_IN_FLIGHT_MAX,
 };
 use crate::name::QueueName;
 use crate::outcome::{Code, Failure, Outcome};
@@ -71,6 +72,17 @@ impl Lane {
         self.last = *next?;
         Some(self.last)
     }
+}
+
+/// What a decision made: records to be written as one block.
+#[derive(Debug)]
+pub struct Decided {
+    /// Encoded [`Record::Event`]s and [`Record::Made`]s with their index keys, [`Record::Annex`]es without.
+    pub records: Vec<(Option<u128>, Vec<u8>)>,
+    /// The attempt that it ends, delivered. Who is not answered [`Answer::Stored`] has to end it otherwise.
+    pub ends: Option<Box<Attempt>>,
+    /// Running clock when the rule set that routed them was taken.
+    pub matched_running: u64,
 }
 
 /// What an attempt came to.
@@ -177,11 +189,14 @@ impl Core {
             outbound,
         };
         match &attempt.version.kind {
-            Kind::Webhook(bus, rule, id) => {
-                attempt.webhook = self
-                    .state
-                    .current_version(bus, rule, id)
-                    .and_then(|v| v.target.webhook.clone());
+            kind @ (Kind::Webhook(..) | Kind::Destination(_)) => {
+                let version = &attempt.version;
+                let (bus, rule, id) = match kind {
+                    Kind::Webhook(bus, rule, id) => (bus, rule, id),
+                    _ => (&version.bus, &version.rule, &version.target.id),
+                };
+                let current = self.state.current_version(bus, rule, id);
+                attempt.webhook = current.and_then(|v| v.target.webhook.clone());
                 if attempt.webhook.is_none() && attempt.give_up.is_none() {
                     attempt.give_up = Some((
                         Failure::new(Code::NoResource, "The webhook does not exist."),
@@ -195,7 +210,7 @@ impl Core {
                     None,
                 ));
             }
-            Kind::Queue(_) | Kind::Log(_) | Kind::Unknown => {}
+            Kind::Queue(_) | Kind::Log(_) | Kind::Internal | Kind::Unknown => {}
         }
         self.lanes[usize::from(outbound)].in_flight += 1;
         self.out.push(Effect::Attempt(Box::new(attempt)));
@@ -285,6 +300,69 @@ impl Core {
                 };
                 self.give_up(now, attempted, &ended, journal)
             }
+        }
+    }
+
+    /// Writes what a decision made, and the end of the delivery that it was made for, as one block.
+    pub(super) fn decided(
+        &mut self,
+        now: Now,
+        request: RequestNumber,
+        decided: Decided,
+        journal: &mut dyn Append,
+    ) {
+        let late = now.running_ms.saturating_sub(decided.matched_running) >= VERSION_LINGER_MS;
+        let named = decided.records.iter().filter(|(key, _)| key.is_some());
+        if late
+            || !named
+                .into_iter()
+                .all(|(_, it)| self.state.knows_targets_of(it))
+        {
+            self.out.push(Effect::Answer(request, Answer::MatchAgain));
+            return;
+        }
+        let end = decided.ends.as_ref().map(|attempt| {
+            let end = Record::Outcome {
+                delivery: attempt.delivery,
+                version: attempt.version.number,
+                attempt: attempt.number,
+                at_ms: now.wall_ms,
+                followed: Followed::Done,
+                failure: None,
+            };
+            end.encode()
+        });
+        let records: Vec<(Option<u128>, &[u8])> = decided
+            .records
+            .iter()
+            .map(|(key, bytes)| (*key, bytes.as_slice()))
+            .chain(end.as_deref().map(|bytes| (None, bytes)))
+            .collect();
+        let answer = match self.append(now, &records, true, journal) {
+            Ok(first) => {
+                if let Some(attempt) = &decided.ends {
+                    self.lanes[usize::from(attempt.outbound)].in_flight -= 1;
+                    self.wake(attempt.version.backlog);
+                }
+                Answer::Stored(first)
+            }
+            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Busy) => Answer::Again(Box::new(Input::Decided(request, Box::new(decided)))),
+        };
+        self.answer(request, answer);
+    }
+
+    /// Tells the maker of an input that a delivery of it was given up.
+    fn tell_maker(&mut self, attempted: &Attempted, failure: &Failure) {
+        let record = attempted.record.as_deref().map(Record::decode);
+        if let Some(Ok(Record::Made { note, .. })) = record
+            && !note.is_empty()
+        {
+            let told = Effect::GaveUp {
+                note: note.into(),
+                failure: failure.clone(),
+            };
+            self.hold(self.appended, told);
         }
     }
 
@@ -387,6 +465,7 @@ impl Core {
                     .event()
                     .map_or_else(String::new, |e| e.id.to_owned());
                 let target = format!("{}/{}/{}", version.bus, version.rule, version.target.id);
+                self.tell_maker(attempted, &failure);
                 self.out.push(Effect::Expired {
                     event,
                     target,
@@ -437,7 +516,7 @@ impl Core {
             queue,
             position,
             index,
-            failure,
+            failure: failure.clone(),
             exhausted: ended.exhausted,
             attempts: ended.attempts,
             at_ms: now.wall_ms,
@@ -454,6 +533,7 @@ impl Core {
         };
         let record = Record::DeadLetter(letter);
         self.record(now, &[(attempted.event_key(), record)], true, journal)?;
+        self.tell_maker(attempted, &failure);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ pub mod deliveries;
 pub mod queues;
 pub mod snapshot;
 
-use crate::document::{Bus, Change, Kind, Queue, Rule, Target};
+use crate::document::{Bus, Change, Kind, Queue, Rule, Target, Tick};
 use crate::limits::{
     BACKOFF_MS_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, VERSION_LINGER_MS, VISIBILITY_SECONDS_MAX,
 };
@@ -80,6 +80,14 @@ pub const MUST_WAIT: u32 = 1 << 31;
 /// A rule, by bus and name.
 pub type RuleKey = (BusName, RuleName);
 
+/// A part of the state that the core keeps for a room above it and knows nothing of.
+pub trait Annex: std::fmt::Debug + Send {
+    /// Takes what a record of it holds. Twice is as once.
+    fn apply(&mut self, bytes: &[u8]);
+    /// All of it, as texts that `apply` takes in this order: its part of a snapshot.
+    fn told(&self) -> Vec<Vec<u8>>;
+}
+
 /// All that the journal tells.
 #[derive(Debug)]
 pub struct State {
@@ -119,6 +127,7 @@ pub struct State {
     /// Queues and backlogs that got something with a record, oldest first: the core looks at them when
     /// that record is durable.
     pub(crate) arrivals: VecDeque<(u64, Arrival)>,
+    annex: Option<Box<dyn Annex>>,
 }
 
 /// What got something to do.
@@ -160,9 +169,18 @@ impl State {
             changed_rules: Vec::new(),
             changed_buses: false,
             arrivals: VecDeque::new(),
+            annex: None,
         };
+        state.rules.insert(BusName::internal(), BTreeMap::new());
         state.put_bus(default_bus(now.wall_ms));
         state
+    }
+
+    /// The same with an annex, before anything is read back.
+    #[must_use]
+    pub fn with_annex(mut self, annex: Box<dyn Annex>) -> Self {
+        self.annex = Some(annex);
+        self
     }
 
     /// Account and region of this server.
@@ -202,7 +220,7 @@ impl State {
                 self.staged.clear();
             }
             Record::Stop => self.stopped_clean = true,
-            Record::Event { deliveries, .. } => {
+            Record::Event { deliveries, .. } | Record::Made { deliveries, .. } => {
                 for (index, version) in deliveries.iter().enumerate() {
                     let index = u16::try_from(index).expect("DELIVERIES_MAX fits 16 bits");
                     let key = Key { sequence, index };
@@ -354,6 +372,11 @@ impl State {
                     }
                 }
             }
+            Record::Annex { bytes } => {
+                if let Some(annex) = &mut self.annex {
+                    annex.apply(bytes);
+                }
+            }
             Record::Kept {
                 key,
                 body,
@@ -371,6 +394,14 @@ impl State {
                 self.kept_order.push_back((now.running_ms, *key));
                 if self.kept_order.len() > IDEMPOTENCY_KEYS_MAX {
                     self.forget_oldest_kept();
+                }
+            }
+            Record::Ticked { rule, at_ms } => {
+                let rules = self.rules.get_mut(BusName::default_bus().as_str());
+                if let Some(rule) = rules.and_then(|rules| rules.get_mut(*rule))
+                    && let Some(schedule) = &mut Arc::make_mut(rule).schedule
+                {
+                    schedule.done_ms = schedule.done_ms.max(*at_ms);
                 }
             }
         }
@@ -740,7 +771,7 @@ impl State {
         // What goes out of the house and what stays in it have different slots, so a target that changes from
         // one to the other has two backlogs. And a webhook that comes back as another kind has not come back
         // (F27).
-        let webhook = matches!(kind, Kind::Webhook(..));
+        let webhook = kind.is_outbound();
         let backlog_name = (name.0.clone(), name.1.clone(), name.2.clone(), webhook);
         let backlog = *self
             .backlog_names
@@ -840,6 +871,13 @@ impl State {
         self.rules.get(bus)?.get(rule)
     }
 
+    /// The rules that are on and have a schedule, by name. All of them are on the default bus.
+    pub fn scheduled(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let rules = self.rules(BusName::default_bus().as_str());
+        let rules = rules.into_iter().flat_map(BTreeMap::values);
+        rules.filter(|rule| rule.is_on() && rule.schedule.is_some())
+    }
+
     /// A target's newest version.
     #[must_use]
     pub fn current_version(
@@ -863,12 +901,21 @@ impl State {
         self.versions.values().map(|entry| &entry.version)
     }
 
-    /// Whether every target version that an encoded event names is still there.
+    /// Whether a tick is still to be fired: its rule is on, its expression the same, and its time not done.
+    pub(crate) fn awaits(&self, tick: &Tick) -> bool {
+        let rule = self.rule(BusName::default_bus().as_str(), tick.rule.as_str());
+        let schedule = rule.filter(|rule| rule.is_on());
+        let schedule = schedule.and_then(|rule| rule.schedule.as_ref());
+        schedule.is_some_and(|it| it.expression == tick.expression && it.done_ms < tick.at_ms)
+    }
+
+    /// Whether every target version that an encoded event or made input names is still there.
     pub(crate) fn knows_targets_of(&self, event: &[u8]) -> bool {
         match Record::decode(event) {
-            Ok(Record::Event { deliveries, .. }) => deliveries
+            Ok(Record::Event { deliveries, .. } | Record::Made { deliveries, .. }) => deliveries
                 .iter()
                 .all(|version| self.versions.contains_key(&(version & !MUST_WAIT))),
+            Ok(Record::Annex { .. }) => true,
             _ => false,
         }
     }

@@ -26,6 +26,7 @@ const BACKLOGS: u8 = 5;
 const PENDING: u8 = 6;
 const MESSAGES: u8 = 7;
 const KEPT: u8 = 8;
+const ANNEX: u8 = 9;
 
 #[derive(Serialize, Deserialize)]
 struct VersionRow {
@@ -219,6 +220,9 @@ impl State {
             w.u64(kept.running_ms);
             w.bytes(&kept.rest);
         }
+        for told in self.annex.iter().flat_map(|annex| annex.told()) {
+            chunks.begin(ANNEX).bytes(&told);
+        }
         let Chunks { mut done, open } = chunks;
         done.push(open.0);
         done
@@ -376,6 +380,12 @@ impl State {
                     };
                     self.kept_order.push_back((running_ms, key));
                     self.kept.insert(key, kept);
+                }
+                ANNEX => {
+                    let told = r.bytes()?;
+                    if let Some(annex) = &mut self.annex {
+                        annex.apply(told);
+                    }
                 }
                 _ => return Err(DecodeError::Unknown("chunk")),
             }

@@ -371,31 +371,28 @@ impl Reader<'_> {
     /// A path that begins with `$`.
     pub(super) fn path(&mut self, place: &Place<'_>) -> Option<Path> {
         let text = self.string(place)?;
-        let path = Path::parse(&text);
-        if path.is_none() {
-            let help = "a path is `$`, then any of `.name`, `['name']`, `[0]`, `[*]`";
-            self.fault_help(
-                Code::SelectorMalformed,
-                place,
-                format!("`{text}` is no path"),
-                help,
-            );
-        }
-        path
+        let help = "a path is `$`, then any of `.name`, `['name']`, `[0]`, `[*]`";
+        self.path_or_fault(place, &text, Path::parse(&text), help)
     }
 
     /// A path that starts at an object and leaves its `$.` out.
     pub(super) fn relative_path(&mut self, place: &Place<'_>) -> Option<Path> {
         let text = self.string(place)?;
         let path = Path::relative(&text).filter(|_| !text.starts_with('$'));
+        let help = "a path from the object, without `$.`: `attributes.email`";
+        self.path_or_fault(place, &text, path, help)
+    }
+
+    fn path_or_fault(
+        &mut self,
+        place: &Place<'_>,
+        text: &str,
+        path: Option<Path>,
+        help: &str,
+    ) -> Option<Path> {
         if path.is_none() {
-            let help = "a path from the object, without `$.`: `attributes.email`";
-            self.fault_help(
-                Code::SelectorMalformed,
-                place,
-                format!("`{text}` is no path"),
-                help,
-            );
+            let message = format!("`{text}` is no path");
+            self.fault_help(Code::SelectorMalformed, place, message, help);
         }
         path
     }

@@ -61,7 +61,47 @@ pub(super) struct Key {
     /// Leaves that hold it and alternatives that wait at it.
     uses: u32,
     pub(super) waiting: Waiting,
-    text: Box<[u8]>,
+    text: Text,
+}
+
+/// Bytes, those of most keys within the key: one place less to fetch from memory.
+#[derive(Debug, Clone)]
+enum Text {
+    Short(u8, [u8; Text::SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Text {
+    const SHORT: usize = 22;
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text::from(&[][..])
+    }
+}
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        if Text::SHORT < bytes.len() {
+            return Text::Long(bytes.into());
+        }
+        let mut text = [0; Text::SHORT];
+        text[..bytes.len()].copy_from_slice(bytes);
+        Text::Short(bytes.len() as u8, text)
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Long(bytes) => bytes,
+        }
+    }
 }
 
 /// Alternatives that wait at a key, by number.
@@ -234,7 +274,7 @@ pub(super) struct Spec<'l> {
     pub(super) kind: Kind,
     pub(super) text: std::borrow::Cow<'l, [u8]>,
     /// Of a range, its ends.
-    span: Option<Span>,
+    pub(super) span: Option<Span>,
 }
 
 impl Keys {
@@ -263,6 +303,30 @@ impl Keys {
             let key = self.row.get(number);
             key.path == path && key.kind == kind && *key.text == *text
         })
+    }
+
+    /// What it costs to find an alternative by this key: how many will be found with it, and how
+    /// often. And the bytes of its text.
+    pub(super) fn cost(&self, asked: &Asked, key: u32) -> (f64, usize) {
+        let key = self.row.get(key);
+        let chance = chance(key.kind, key.text.len(), asked.keys);
+        ((key.waiting.len() + 1) as f64 * chance, key.text.len())
+    }
+
+    /// As [`Keys::cost`], for a key that may not be there yet.
+    pub(super) fn cost_of(&self, path: u32, asked: &Asked, spec: &Spec<'_>) -> (f64, usize) {
+        match self.find(path, asked, spec.kind, &spec.text) {
+            Some(key) => self.cost(asked, key),
+            None => (
+                chance(spec.kind, spec.text.len(), asked.keys),
+                spec.text.len(),
+            ),
+        }
+    }
+
+    /// One more use of a key.
+    pub(super) fn retain(&mut self, key: u32) {
+        self.row.get_mut(key).uses += 1;
     }
 
     /// The number of a key, which has one more use.
@@ -298,16 +362,16 @@ impl Keys {
         count(wanted.asked_mut(path), kind, &text, number, false);
     }
 
-    /// Lets an alternative wait at `key`, which is that of `spec`.
+    /// Lets an alternative wait at `key`, at a range by its ends.
     pub(super) fn wait<'s>(
         &mut self,
         key: u32,
-        spec: &Spec<'_>,
+        span: Option<Span>,
         alternative: u32,
         seconds: impl Fn(u32) -> &'s [u32],
     ) {
         let waiting = self.waiting_mut(key);
-        match spec.span {
+        match span {
             Some(span) => waiting.add_range(alternative, span),
             None => waiting.add(alternative, seconds),
         }
@@ -358,33 +422,35 @@ fn hash(path: u32, kind: Kind, text: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The share of events with a value at a path that have a key there, roughly, when the path has
+/// `keys` of them.
+fn chance(kind: Kind, length: usize, keys: u32) -> f64 {
+    let one = 1.0 / f64::from(keys.max(1));
+    match kind {
+        Kind::String | Kind::Number | Kind::NumberText | Kind::Folded => one,
+        Kind::Literal => 0.5,
+        Kind::Block => (4.0 * one).min(0.5),
+        Kind::Range => 0.25,
+        Kind::Present => 1.0,
+        // Its gram counts.
+        Kind::Grammed => 0.0,
+        // Short texts are in many values.
+        Kind::Prefix | Kind::Suffix | Kind::FoldedPrefix | Kind::FoldedSuffix | Kind::Gram => {
+            match length {
+                0 | 1 => 0.5,
+                2 => 0.05,
+                _ => (4.0 * one).min(0.05),
+            }
+        }
+    }
+}
+
 impl<'l> Spec<'l> {
     fn new(kind: Kind, text: impl Into<std::borrow::Cow<'l, [u8]>>) -> Self {
         Spec {
             kind,
             text: text.into(),
             span: None,
-        }
-    }
-
-    /// The share of events with a value at the path that have this key, roughly, when the path
-    /// has `keys` of them.
-    pub(super) fn chance(&self, keys: u32) -> f64 {
-        let one = 1.0 / f64::from(keys.max(1));
-        match self.kind {
-            Kind::String | Kind::Number | Kind::NumberText | Kind::Folded => one,
-            Kind::Literal => 0.5,
-            Kind::Block => (4.0 * one).min(0.5),
-            Kind::Range => 0.25,
-            Kind::Present => 1.0,
-            // Its gram counts.
-            Kind::Grammed => 0.0,
-            // Short texts are in many values.
-            _ => match self.text.len() {
-                0 | 1 => 0.5,
-                2 => 0.05,
-                _ => (4.0 * one).min(0.05),
-            },
         }
     }
 }
@@ -505,7 +571,7 @@ pub(super) fn block_of(first: usize) -> (u32, u32) {
 
 /// The ends of a range of numbers, both inside, in the order of [`ordered`].
 #[derive(Debug, Clone, Copy)]
-struct Span {
+pub(super) struct Span {
     bottom: u64,
     top: u64,
 }

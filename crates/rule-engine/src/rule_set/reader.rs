@@ -17,8 +17,9 @@ use memchr::memchr;
 use super::keys::{self, Keys, Kind, NONE};
 use super::wanted::{Asked, Lengths, Node, ROOT, Rare, Wanted, head, head_at};
 use crate::fields::{self, Kind as Container, Tree};
-use crate::matcher::Value;
-use crate::number::Decimal;
+use crate::matcher::{Matcher, Value};
+use crate::number::{Decimal, comparable};
+use crate::pattern::Leaf;
 use crate::scan::Blocks;
 
 /// A scalar of the event at a wanted path.
@@ -33,10 +34,8 @@ pub(super) struct Field {
     pub(super) place: u32,
     /// The next field of the same path.
     next: u32,
-    /// Of a number: its double, if it has one.
-    double: Option<f64>,
-    /// Whether that is comparable, once somebody had to know.
-    is_comparable: Cell<Option<bool>>,
+    /// Of a number, what is known of it.
+    number: Cell<Known>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +49,30 @@ enum Scalar {
     Null,
 }
 
+/// What is known of a number. Whether a long one is comparable costs more to tell than all else
+/// about it, and few have to be told.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    Nothing,
+    /// Its double.
+    Double(f64),
+    Comparable(f64),
+    Incomparable,
+}
+
 impl Field {
-    /// Telling this of a long number costs more than all else about it, and few have to be told.
-    fn is_comparable(&self, text: &str) -> bool {
-        let told = self.is_comparable.get().unwrap_or_else(|| {
-            let decimal = Decimal::of(text.as_bytes()).zip(self.double);
-            decimal.is_some_and(|(decimal, double)| decimal.is_shortest(double))
-        });
-        self.is_comparable.set(Some(told));
+    /// The double of a comparable number.
+    fn comparable(&self, text: &str) -> Option<f64> {
+        let told = match self.number.get() {
+            Known::Comparable(double) => return Some(double),
+            Known::Incomparable => return None,
+            Known::Double(double) => Decimal::of(text.as_bytes())
+                .is_some_and(|decimal| decimal.is_shortest(double))
+                .then_some(double),
+            Known::Nothing => comparable(text),
+        };
+        self.number
+            .set(told.map_or(Known::Incomparable, Known::Comparable));
         told
     }
 }
@@ -84,6 +99,8 @@ pub(super) struct Reader {
     /// Alternatives whose range the event has a number in.
     pub(super) ranges: Vec<u32>,
     pub(super) tree: Tree,
+    /// Paths at which alternatives wait and that were not seen yet, outside of arrays.
+    waited: u32,
     /// Unescaped strings.
     text: Vec<u8>,
     /// A string in lower case, a name unescaped, grams found: while they are looked at.
@@ -101,6 +118,8 @@ struct Frame {
     kind: Container,
     /// Members seen, by place among the node's children.
     seen: u64,
+    /// No name of several steps led here: the event may spell the way here only by repeats.
+    is_straight: bool,
 }
 
 /// The rules that an event is read for.
@@ -114,6 +133,9 @@ pub(super) struct For<'s> {
     pub(super) all_wait: bool,
     pub(super) stop_early: bool,
 }
+
+/// The place of what a name of several steps leads to: it is none of the node's members.
+const WINDING: u32 = u32::MAX;
 
 /// No alternative can match any more.
 struct Hopeless;
@@ -131,6 +153,7 @@ impl Reader {
         self.text.clear();
         self.frames.clear();
         self.tree.clear();
+        self.waited = rules.wanted.waited;
         if self.chains.len() < rules.wanted.len() {
             self.chains.resize(rules.wanted.len(), Chain::default());
         }
@@ -139,6 +162,7 @@ impl Reader {
             place: fields::ROOT,
             kind: Container::Object,
             seen: 0,
+            is_straight: true,
         };
         let hopeful = self.walk(event, rules, &mut frame).is_ok();
         // What is still open where the walk ended.
@@ -176,6 +200,18 @@ impl Reader {
         (field.place == fields::ROOT).then_some(field)
     }
 
+    /// False when `leaf` asks for ranges alone and the field is in none of them: then nobody has to
+    /// tell whether its number is comparable.
+    pub(super) fn may_be_in_range(&self, leaf: &Leaf, field: &Field) -> bool {
+        let Known::Double(double) = field.number.get() else {
+            return true;
+        };
+        leaf.matchers.iter().any(|matcher| match matcher {
+            Matcher::Numeric(range) => range.holds(double),
+            _ => true,
+        })
+    }
+
     /// A field's value; `None` where the event is no UTF-8.
     pub(super) fn value<'v>(&'v self, event: &'v [u8], field: &Field) -> Option<Value<'v>> {
         let span = field.start as usize..field.end as usize;
@@ -185,7 +221,7 @@ impl Reader {
             Scalar::Unescaped => Value::String(text(&self.text[span])?.into()),
             Scalar::Number => {
                 let text = text(&event[span])?;
-                Value::Number(text, field.double.filter(|_| field.is_comparable(text)))
+                Value::Number(text, field.comparable(text))
             }
             Scalar::True => Value::True,
             Scalar::False => Value::False,
@@ -204,8 +240,6 @@ impl Reader {
         let mut node = wanted.node(ROOT);
         // Whether the walk may end with the last wanted member of the root.
         let mut may_stop = rules.stop_early;
-        // Paths where alternatives wait that were not seen yet.
-        let mut waited = wanted.waited;
         loop {
             at = space(event, at);
             match event.get(at) {
@@ -223,8 +257,7 @@ impl Reader {
                     node = wanted.node(frame.node);
                 }
                 Some(_) => {
-                    let mut target = (frame.node, node);
-                    let mut is_first = false;
+                    let mut target = (frame.node, node, frame.is_straight);
                     if matches!(frame.kind, Container::Object) {
                         let end = blocks.quote(at + 1);
                         let name = event.get(at + 1..end).unwrap_or_default();
@@ -244,10 +277,9 @@ impl Reader {
                             at = skip(&mut blocks, event, at);
                             continue;
                         };
-                        let bit = 1_u64.checked_shl(place).unwrap_or(0);
-                        is_first = frame.seen & bit != bit && frame.place == fields::ROOT;
-                        frame.seen |= bit;
-                        target = (child, wanted.node(child));
+                        frame.seen |= 1_u64.checked_shl(place).unwrap_or(0);
+                        let is_straight = frame.is_straight && place != WINDING;
+                        target = (child, wanted.node(child), is_straight);
                     }
                     let inside =
                         self.value_of(event, rules, &mut blocks, &mut at, target, frame)?;
@@ -256,15 +288,18 @@ impl Reader {
                         (*frame, node) = (inside, target.1);
                         continue;
                     }
-                    if is_first && 0 < target.1.asked.waiting {
-                        waited -= 1;
+                    if self.waited == 0 {
+                        // One look is enough: what waits now will have to be tried.
+                        self.waited = u32::MAX;
                         let nothing = self.waits.is_empty() && self.ranges.is_empty();
-                        if waited == 0 && nothing && rules.all_wait && rules.stop_early {
-                            let rest = event.get(at..).unwrap_or_default();
-                            let mut around = self.frames.iter().chain([&*frame]);
-                            if !around.any(|it| dotted(wanted, wanted.node(it.node), rest)) {
-                                return Err(Hopeless);
-                            }
+                        let rest = event.get(at..).unwrap_or_default();
+                        let mut around = self.frames.iter().chain([&*frame]);
+                        if nothing
+                            && rules.all_wait
+                            && rules.stop_early
+                            && !around.any(|it| dotted(wanted, wanted.node(it.node), rest))
+                        {
+                            return Err(Hopeless);
                         }
                     }
                 }
@@ -331,8 +366,7 @@ impl Reader {
         let last = steps.try_fold(first, |at, step| {
             child(wanted.node(at), step).map(|found| found.1)
         })?;
-        // It is none of the members that are waited for.
-        Some((u32::MAX, last))
+        Some((WINDING, last))
     }
 
     /// Takes the value at `at`, for the path of the node `target`, and turns to what follows it.
@@ -344,10 +378,10 @@ impl Reader {
         rules: For<'_>,
         blocks: &mut Blocks<'_>,
         at: &mut usize,
-        target: (u32, &Node),
+        target: (u32, &Node, bool),
         frame: &Frame,
     ) -> Result<Option<Frame>, Hopeless> {
-        let (path, node) = target;
+        let (path, node, is_straight) = target;
         let start = *at;
         let first = event.get(start).copied().unwrap_or_default();
         if first == b'{' || first == b'[' {
@@ -364,6 +398,7 @@ impl Reader {
                 place,
                 kind,
                 seen: 0,
+                is_straight,
             }));
         }
         let (scalar, end) = if first == b'"' {
@@ -392,8 +427,7 @@ impl Reader {
             key: NONE,
             place: frame.place,
             next: NONE,
-            double: None,
-            is_comparable: Cell::new(None),
+            number: Cell::new(Known::Nothing),
         };
         match scalar {
             Scalar::String if blocks.escapes && bytes.contains(&b'\\') => {
@@ -416,9 +450,10 @@ impl Reader {
                 field.key = self.plain(rules.keys, path, &node.asked, Kind::Literal, letter);
             }
         }
-        // Only a member of the root is its path's only chance, but for repeats.
+        // The path of a member of the root has no other chance, but for repeats.
         let demanded = node.asked.demanded == rules.alternatives && rules.stop_early;
-        if demanded && field.key == NONE && self.frames.is_empty() {
+        let is_only = self.frames.is_empty() && node.is_member_of_root();
+        if demanded && field.key == NONE && is_only {
             return Err(Hopeless);
         }
         if let Some(present) = node.asked.present {
@@ -435,6 +470,10 @@ impl Reader {
                 first: index,
                 last: index,
             };
+            let is_alone = matches!(frame.kind, Container::Object) && frame.place == fields::ROOT;
+            if is_alone && is_straight && 0 < node.asked.waiting {
+                self.waited -= 1;
+            }
         }
         self.fields.push(field);
         Ok(None)
@@ -465,15 +504,13 @@ impl Reader {
         field: &mut Field,
     ) -> u32 {
         let decimal = Decimal::of(text);
-        let double = decimal.and_then(|decimal| decimal.double(text));
-        field.double = double.map(|(double, _)| double);
-        field.is_comparable = Cell::new(match double {
-            None => Some(false),
-            Some((_, is_certain)) => is_certain.then_some(true),
-        });
-        if let Some(rare) = &asked.rare
-            && let Some((double, _)) = double
+        if let Some(rare) = asked.rare.as_ref().filter(|rare| !rare.ranges.is_empty())
+            && let Some((double, is_certain)) = decimal.and_then(|decimal| decimal.double(text))
         {
+            field.number.set(match is_certain {
+                true => Known::Comparable(double),
+                false => Known::Double(double),
+            });
             let point = keys::ordered(double);
             for bits in rare.ranges.iter() {
                 if let Some(key) =

@@ -147,6 +147,11 @@ impl Node {
         0 < self.asked.leaves
     }
 
+    /// True for a path of one name. (The root itself is no path.)
+    pub(super) fn is_member_of_root(&self) -> bool {
+        self.parent == ROOT
+    }
+
     pub(super) fn has_children(&self) -> bool {
         !self.children.is_empty()
     }

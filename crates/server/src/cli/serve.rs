@@ -220,15 +220,15 @@ fn explain(error: ServeError, json: bool) -> Failure {
             "look at it with `busbar data check --data DIR`, restore the directory from a copy, or start without the \
              damaged records with --accept-data-loss"
         }
-        ServeError::History(HistoryError::Unusable { .. }) => {
+        ServeError::Store(StoreError::History(HistoryError::Unusable { .. })) => {
             "make it and its directory writable for this user, and look for room on the disk"
         }
-        ServeError::History(HistoryError::Version { .. }) => {
-            "start the busbar that wrote it, or move it away: firings are then shown from now on"
+        ServeError::Store(StoreError::History(HistoryError::Version { .. })) => {
+            "start the busbar that wrote it, or move it away: what the journal still has is then shown"
         }
-        ServeError::History(_) => {
-            "restore it and its -wal file from a copy, or move both away: firings are then shown from now on, and \
-             nothing else is lost, since no decision reads it"
+        ServeError::Store(StoreError::History(_)) => {
+            "restore it and its -wal file from a copy, or move both away: what the journal still has is then \
+             shown, and nothing else is lost, since no decision reads it"
         }
         ServeError::Unavailable(_) => {
             "the disk took not even the start record: look for room and for errors of the disk"

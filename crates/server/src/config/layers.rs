@@ -361,6 +361,13 @@ pub static SETTINGS: &[Setting] = &[
         |c: &Config| c.response_seconds,
         |c: &mut Config, n| c.response_seconds = n
     ),
+    number!(
+        "schedules.catch_up",
+        0,
+        365 * 86_400,
+        |c: &Config| c.schedules_catch_up_seconds,
+        |c: &mut Config, n| c.schedules_catch_up_seconds = n
+    ),
     switch!("log.stdout", log_stdout),
     text!(
         "aws_exact.unknown_bus",

@@ -44,6 +44,7 @@ CREATE TABLE firing (
 );
 CREATE INDEX firing_started ON firing (started);
 CREATE INDEX firing_event ON firing (event, started);
+CREATE INDEX firing_event_id ON firing (event_id, started);
 CREATE INDEX firing_status ON firing (status, started);
 CREATE TABLE object (
   firing INTEGER NOT NULL REFERENCES firing ON DELETE CASCADE,
@@ -70,6 +71,8 @@ CREATE INDEX evaluation_object ON evaluation (firing, place);
 pub struct Query {
     /// Name of the event type.
     pub event: Option<String>,
+    /// Id of the event.
+    pub event_id: Option<String>,
     /// A subject, `type/id`.
     pub object: Option<String>,
     /// A trigger that was looked at, for that subject if one is given.
@@ -238,19 +241,6 @@ fn put(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
                 put_object(transaction, &row.firing, object)?;
             }
         }
-        Row::Object { firing, row } => put_object(transaction, firing, row)?,
-        Row::Ended {
-            firing,
-            at,
-            status,
-            message,
-        } => {
-            transaction
-                .prepare_cached(
-                    "UPDATE firing SET finished_at = ?2, status = ?3, message = coalesce(?4, message) WHERE id = ?1",
-                )?
-                .execute(params![firing, at, status_name(*status), message])?;
-        }
         Row::GaveUp {
             firing,
             object,
@@ -405,6 +395,9 @@ pub fn find(connection: &Connection, query: &Query) -> Result<Page, ReadError> {
     let firing = if by == "firing" { "d" } else { "f" };
     if let Some(event) = &query.event {
         want(&format!("{firing}.event = ?"), event.clone().into());
+    }
+    if let Some(id) = &query.event_id {
+        want(&format!("{firing}.event_id = ?"), id.clone().into());
     }
     if let Some(status) = query.status {
         let name = status_name(status).to_owned();

@@ -1,6 +1,9 @@
 //! The history over firings that real decisions made.
 
 use super::*;
+use journal::memory::MemoryJournal;
+use journal::{Journal as _, Record, Room, Stamp};
+use lifecycle::history::{ObjectRow, Status};
 use lifecycle::moment;
 use std::collections::BTreeSet;
 
@@ -15,54 +18,43 @@ const BOUND: Duration = Duration::from_secs(60);
 const FOR_EVER: Keep = Keep {
     age_ms: None,
     firings: None,
-    now: || panic!("nothing is too old"),
+    now: || 0,
 };
 
-/// What the journal would tell of a firing, record by record.
-pub(crate) fn records(firing: &FiringRow) -> Vec<Vec<Row>> {
-    if firing.objects.is_empty() {
-        return vec![vec![Row::Firing(firing.clone())]];
+/// A journal with nothing in it.
+fn nothing() -> Source {
+    Source {
+        reader: MemoryJournal::new().reader(),
+        rows: |_| None,
     }
-    let begun = FiringRow {
-        objects: Vec::new(),
-        finished_at: None,
-        status: Status::InProgress,
-        ..firing.clone()
-    };
-    let mut records = vec![vec![Row::Firing(begun)]];
-    for row in &firing.objects {
-        let firing = firing.firing.clone();
-        records.push(vec![Row::Object {
-            firing,
-            row: row.clone(),
-        }]);
-    }
-    let ended = Row::Ended {
-        firing: firing.firing.clone(),
-        at: firing.finished_at.clone().unwrap(),
-        status: firing.status,
-        message: firing.message.clone(),
-    };
-    records.last_mut().unwrap().push(ended);
-    records
 }
 
 fn all_records() -> Vec<Vec<Row>> {
-    firings().iter().flat_map(records).collect()
+    let rows = firings().into_iter().map(Row::Firing);
+    rows.map(|it| vec![it]).collect()
 }
 
-/// Feeds the records behind `covered`, numbered from 1, with one record of something else before each.
+pub(crate) fn hand_over(history: &History, position: u64, rows: Vec<Row>) {
+    history.record(position, rows, history.coming());
+}
+
+/// Feeds the records from `from` on; they have every other number, from 2.
 fn feed(history: &History, records: &[Vec<Row>], from: u64) {
     for (number, rows) in (1..).zip(records) {
         if from <= number * 2 {
-            history.record(number * 2 - 1, Vec::new());
-            history.record(number * 2, rows.clone());
+            hand_over(history, number * 2, rows.clone());
         }
     }
 }
 
+fn open_at(path: &Path, keep: Keep) -> History {
+    let history = History::open(path, keep, nothing()).unwrap();
+    history.settle(BOUND);
+    history
+}
+
 fn open(dir: &tempfile::TempDir) -> History {
-    History::open(&dir.path().join("h.sqlite"), FOR_EVER).unwrap()
+    open_at(&dir.path().join("h.sqlite"), FOR_EVER)
 }
 
 fn filled() -> (tempfile::TempDir, History) {
@@ -206,14 +198,14 @@ fn what_is_fed_twice_is_there_once() {
     feed(&history, &all_records(), 1);
     // A change that is not repeatable by itself: were it taken twice, there would be two records.
     let change = change_of(&firings());
-    history.record(last + 1, vec![change.clone()]);
-    history.record(last + 1, vec![change.clone()]);
+    hand_over(&history, last + 1, vec![change.clone()]);
+    hand_over(&history, last + 1, vec![change.clone()]);
     history.close();
     assert_eq!(history.covered(), last + 1);
 
     let history = open(&dir);
     assert_eq!(history.covered(), last + 1);
-    history.record(last + 1, vec![change]);
+    hand_over(&history, last + 1, vec![change]);
     assert_eq!(found(&history, some(7)).len(), firings().len());
     let (firing, object, trigger) = notified(&firings());
     let after = history.firing(&firing).unwrap().unwrap().row;
@@ -282,7 +274,7 @@ fn a_channel_that_gives_up_later_changes_what_was_kept() {
                 channel: channel.clone(),
                 why: "400".into(),
             };
-            history.record(position, vec![row]);
+            hand_over(&history, position, vec![row]);
         }
     }
     assert_eq!(evaluation.notification_sent, Some(false));
@@ -337,12 +329,10 @@ fn a_subject_that_is_done_anew_keeps_its_place() {
     let mut second = firing.objects[0].clone();
     second.object = "thing/2".into();
     firing.objects.push(second);
-    history.record(1, vec![Row::Firing(firing.clone())]);
+    hand_over(&history, 1, vec![Row::Firing(firing.clone())]);
     firing.objects[0].matched = !firing.objects[0].matched;
     firing.objects[0].evaluations.clear();
-    let row = firing.objects[0].clone();
-    let id = firing.firing.clone();
-    history.record(2, vec![Row::Object { firing: id, row }]);
+    hand_over(&history, 2, vec![Row::Firing(firing.clone())]);
     assert_eq!(history.firing(&firing.firing).unwrap().unwrap().row, firing);
     history.close();
 }
@@ -419,7 +409,7 @@ fn a_running_history_removes_what_is_too_old() {
         firings: None,
         now: crate::clock::wall_ms,
     };
-    let history = History::open(&dir.path().join("h.sqlite"), keep).unwrap();
+    let history = open_at(&dir.path().join("h.sqlite"), keep);
     let mut looks = 0;
     while !found(&history, some(5)).is_empty() {
         looks += 1;
@@ -438,9 +428,9 @@ fn what_could_not_be_written_is_not_covered_by_what_comes_after_it() {
     let fail = "CREATE TRIGGER no BEFORE UPDATE ON covered WHEN new.position < 10000 \
                 BEGIN SELECT raise(ABORT, 'full'); END";
     other.execute_batch(fail).unwrap();
-    history.record(covered + 1, vec![change_of(&firings())]);
+    hand_over(&history, covered + 1, vec![change_of(&firings())]);
     history.settle(Duration::from_millis(200));
-    history.record(10_000, Vec::new());
+    hand_over(&history, 10_000, Vec::new());
     history.close();
     assert_eq!(history.covered(), covered);
     other.execute_batch("DROP TRIGGER no").unwrap();
@@ -458,7 +448,7 @@ fn a_damaged_file_is_told_at_open() {
     assert!(16_384 < good.len(), "several pages");
     let refused = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        History::open(&path, FOR_EVER)
+        History::open(&path, FOR_EVER, nothing())
             .err()
             .map(|it| it.exit_code())
     };
@@ -473,8 +463,143 @@ fn a_damaged_file_is_told_at_open() {
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 9).unwrap();
     drop(connection);
-    let error = History::open(&path, FOR_EVER).err().unwrap();
+    let error = History::open(&path, FOR_EVER, nothing()).err().unwrap();
     assert_eq!(error.exit_code(), 76);
-    let nowhere = History::open(&dir.path().join("no/h.sqlite"), FOR_EVER);
+    let nowhere = History::open(&dir.path().join("no/h.sqlite"), FOR_EVER, nothing());
     assert_eq!(nowhere.err().unwrap().exit_code(), 73);
+}
+
+/// A journal with a record for each of so many firings, and others between them.
+struct Journalled {
+    journal: MemoryJournal,
+    one: FiringRow,
+}
+
+impl Journalled {
+    fn new() -> Self {
+        let journal = MemoryJournal::new();
+        let one = firings().remove(0);
+        Self { journal, one }
+    }
+
+    fn source(&self) -> Source {
+        Source {
+            reader: self.journal.reader(),
+            rows: |body| serde_json::from_slice(body).ok(),
+        }
+    }
+
+    fn append(&mut self, keys: &[u128], body: &[u8]) -> u64 {
+        let record = Record { keys, body };
+        let appended = self
+            .journal
+            .append(&Stamp::default(), &[record], Room::Ordinary);
+        appended.unwrap().first
+    }
+
+    /// Another firing: its position and rows.
+    fn fire(&mut self) -> (u64, Vec<Row>) {
+        let firing = format!("f-{}", self.journal.next());
+        let rows = vec![Row::Firing(FiringRow {
+            firing,
+            ..self.one.clone()
+        })];
+        self.append(&[7], b"something else");
+        let body = serde_json::to_vec(&rows).unwrap();
+        (self.append(&[KEY], &body), rows)
+    }
+
+    fn open(&self, dir: &tempfile::TempDir) -> History {
+        History::open(&dir.path().join("h.sqlite"), FOR_EVER, self.source()).unwrap()
+    }
+}
+
+fn count(history: &History) -> usize {
+    history.settle(BOUND);
+    found(history, some(1_000)).len()
+}
+
+#[test]
+fn what_the_journal_still_has_is_read_from_it() {
+    let mut journal = Journalled::new();
+    let last = (0..50).map(|_| journal.fire().0).last().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let history = journal.open(&dir);
+    assert_eq!(count(&history), 50);
+    assert_eq!(
+        (history.covered(), history.needed_behind()),
+        (last, u64::MAX)
+    );
+    history.close();
+    for name in ["h.sqlite", "h.sqlite-wal", "h.sqlite-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(name));
+    }
+    journal.fire();
+    let history = journal.open(&dir);
+    assert_eq!(count(&history), 51);
+    // From here on it is handed over.
+    let (position, rows) = journal.fire();
+    hand_over(&history, position, rows);
+    assert_eq!(count(&history), 52);
+    history.close();
+}
+
+#[test]
+fn what_it_has_no_room_for_it_reads_later_and_nobody_waits() {
+    const MANY: usize = WAITING_MAX + BATCH_MAX + 500;
+    let mut journal = Journalled::new();
+    journal.one.objects.clear();
+    let dir = tempfile::tempdir().unwrap();
+    let history = journal.open(&dir);
+    assert_eq!(count(&history), 0);
+    let other = Connection::open(dir.path().join("h.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..MANY {
+        let (position, rows) = journal.fire();
+        hand_over(&history, position, rows);
+    }
+    assert!(*lock(&history.shared.lag) == Lag::Behind);
+    assert_eq!(history.needed_behind(), 0, "the journal keeps all of it");
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(count(&history), MANY);
+    assert_eq!(history.needed_behind(), u64::MAX);
+    history.close();
+}
+
+#[test]
+fn a_record_that_nobody_is_sure_of_is_found_with_the_next() {
+    let mut journal = Journalled::new();
+    let dir = tempfile::tempdir().unwrap();
+    let history = journal.open(&dir);
+    assert_eq!(count(&history), 0);
+    journal.fire();
+    history.unsure();
+    assert_eq!(history.needed_behind(), 0);
+    let (position, rows) = journal.fire();
+    hand_over(&history, position, rows);
+    assert_eq!(count(&history), 2);
+    assert_eq!(history.needed_behind(), u64::MAX);
+    history.close();
+}
+
+#[test]
+fn retention_follows_the_clock_of_firings_at_once() {
+    static NOW: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+    let mut journal = Journalled::new();
+    journal.fire();
+    let began = moment::parse(&journal.one.started_at).unwrap();
+    NOW.store(began, Ordering::SeqCst);
+    let keep = Keep {
+        age_ms: Some(moment::DAY_MS),
+        firings: None,
+        now: || NOW.load(Ordering::SeqCst),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::open(&dir.path().join("h.sqlite"), keep, journal.source()).unwrap();
+    assert_eq!(count(&history), 1);
+    NOW.store(began + moment::DAY_MS, Ordering::SeqCst);
+    assert_eq!(count(&history), 1);
+    NOW.store(began + moment::DAY_MS + SWEEP_MS, Ordering::SeqCst);
+    assert_eq!(count(&history), 0);
+    history.close();
 }

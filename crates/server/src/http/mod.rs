@@ -7,6 +7,7 @@ pub mod aws;
 pub mod body;
 pub mod connection;
 mod head;
+pub mod inventory;
 pub mod native;
 pub mod native_put;
 pub mod operator;
@@ -25,6 +26,8 @@ use targets::client::Client;
 pub struct Doors {
     /// The running bus.
     pub bus: Bus,
+    /// Firings, inventory, monitors.
+    pub decisions: crate::decisions::Decisions,
     /// The settings.
     pub config: Arc<Config>,
     /// The outbound client, for its egress guard.
@@ -33,8 +36,6 @@ pub struct Doors {
     pub bodies: Arc<tokio::sync::Semaphore>,
     /// What became of the rule files.
     pub files: Arc<arc_swap::ArcSwap<crate::rule_files::Status>>,
-    /// What triggers did.
-    pub history: crate::history::History,
     /// What `/metrics` shows.
     pub metrics: Arc<crate::metrics::Metrics>,
 }

@@ -8,7 +8,7 @@
 
 use super::body::Body;
 use super::connection::{Unread, response, unread_status};
-use super::{Doors, Request, Response, native_put};
+use super::{Doors, Request, Response, inventory, native_put};
 use crate::bus::Unavailable;
 use crate::dead_letters::{self, DeadLettersError, Selection};
 use crate::status;
@@ -72,7 +72,10 @@ pub async fn answer(doors: &Doors, request: Request) -> Response {
         ["dead-letters", "redrive"] | ["buses", _, "events" | "envelopes"] => {
             return not_allowed(&request, "POST");
         }
-        _ => Err(NativeError::unknown_path(&request.path)),
+        _ => match inventory::answer(doors, &request, &segments).await {
+            Some(response) => return response,
+            None => Err(NativeError::unknown_path(&request.path)),
+        },
     };
     answered.unwrap_or_else(|error| error.answer(id))
 }
@@ -268,7 +271,7 @@ fn is_foreign(request: &Request) -> bool {
 }
 
 /// Refuses a body that says it is something else than JSON.
-fn check_json(request: &Request) -> Result<(), NativeError> {
+pub(super) fn check_json(request: &Request) -> Result<(), NativeError> {
     let Some(media) = request.header("content-type") else {
         return Ok(());
     };
@@ -290,13 +293,16 @@ fn check_json(request: &Request) -> Result<(), NativeError> {
     .hint("send `Content-Type: application/json`"))
 }
 
-fn json_response(status: StatusCode, value: &impl Serialize) -> Response {
+pub(super) fn json_response(status: StatusCode, value: &impl Serialize) -> Response {
     let text = serde_json::to_vec(value).expect("plain values");
     response(status, JSON, text)
 }
 
 /// The parts of a query, each known and given once.
-fn query(request: &Request, known: &[&str]) -> Result<HashMap<String, String>, NativeError> {
+pub(super) fn query(
+    request: &Request,
+    known: &[&str],
+) -> Result<HashMap<String, String>, NativeError> {
     let mut given = HashMap::new();
     for (name, value) in url::form_urlencoded::parse(request.query.as_bytes()) {
         if !known.contains(&&*name) {
@@ -327,7 +333,7 @@ fn limit(given: &mut HashMap<String, String>) -> Result<usize, NativeError> {
 }
 
 /// A part of a path, its percent-encoding undone; `None` if that gives no text.
-fn decode(part: &str) -> Option<String> {
+pub(super) fn decode(part: &str) -> Option<String> {
     let mut out = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
     while let Some((first, behind)) = rest.split_first() {
@@ -370,11 +376,14 @@ async fn status_of(doors: &Doors, request: &Request) -> Result<Response, NativeE
         #[serde(flatten)]
         status: status::Status,
         rules: serde_json::Value,
+        firings: serde_json::Value,
         server: serde_json::Value,
     }
     let shape = Shape {
         status,
         rules,
+        // After the look: what has left its target was taken by then.
+        firings: json!({ "under_way": doors.decisions.under_way() }),
         server,
     };
     Ok(json_response(StatusCode::OK, &shape))

@@ -9,9 +9,10 @@
 
 use super::{Context, LoadError, Loaded, Status};
 use crate::bus::{Bus, Unavailable};
+use crate::decisions::{Adopted, Decisions};
 use crate::diagnostic::Diagnostic;
 use arc_swap::ArcSwap;
-use bus_core::core::{Answer, Control, Input, Refusal};
+use bus_core::core::{Answer, Control, Refusal};
 use bus_core::document::Origin;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ enum Fault {
 /// The owner of the rule files.
 pub struct Keeper {
     bus: Bus,
+    decisions: Decisions,
     dir: PathBuf,
     context: Context,
     status: Arc<ArcSwap<Status>>,
@@ -53,9 +55,16 @@ pub struct Keeper {
 impl Keeper {
     /// For the files of `dir`.
     #[must_use]
-    pub fn new(bus: Bus, dir: PathBuf, context: Context, status: Arc<ArcSwap<Status>>) -> Self {
+    pub fn new(
+        bus: Bus,
+        decisions: Decisions,
+        dir: PathBuf,
+        context: Context,
+        status: Arc<ArcSwap<Status>>,
+    ) -> Self {
         Self {
             bus,
+            decisions,
             dir,
             context,
             status,
@@ -75,6 +84,11 @@ impl Keeper {
             ..Status::default()
         }));
         self.seen = listing(&self.dir);
+        let texts = self.decisions.look(|kept| kept.in_force.texts.clone());
+        match super::documents::again(&texts) {
+            Ok(documents) => self.decisions.resume(documents),
+            Err(faults) => tracing::error!(at = lines(&faults), "documents of the journal"),
+        }
         match self.load().await {
             Err(Fault::Missing(dir)) if kept == 0 => {
                 tracing::info!(dir = %dir.display(), "there is no directory of rule files; serving without");
@@ -148,14 +162,14 @@ impl Keeper {
         for warning in &loaded.warnings {
             tracing::warn!(code = warning.code, "{}", warning.line());
         }
-        let (rules, queues) = (loaded.rules.clone(), loaded.queues.clone());
-        let answer = self
-            .bus
-            .ask(move |request| Input::Control {
-                request,
-                control: Control::LoadFiles(rules, queues),
-            })
-            .await;
+        let (mut rules, queues) = (loaded.rules.clone(), loaded.queues.clone());
+        rules.extend(loaded.internal.iter().cloned());
+        let adopted = Adopted {
+            documents: loaded.documents.clone(),
+            texts: loaded.texts.clone(),
+        };
+        let control = Control::LoadFiles(rules, queues);
+        let answer = self.decisions.load(control, adopted).await;
         match answer {
             Ok(Answer::Done) => {
                 tracing::info!(

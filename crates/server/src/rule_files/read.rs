@@ -5,12 +5,15 @@
 
 use super::{Context, Source, Written};
 use crate::diagnostic::{Diagnostic, Severity, char_boundary, did_you_mean};
+use crate::dispatcher::SECRET_OF_ENVIRONMENT;
 use crate::shapers;
 use bus_core::document::{
-    DeadLetterConfig, InputTransformer, Kind, Origin, RetryPolicy, Rule, RuleState, Target, Webhook,
+    DeadLetterConfig, InputTransformer, Kind, Origin, RetryPolicy, Rule, RuleState, Schedule,
+    Target, Webhook,
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
+use lifecycle::documents::{self, Trigger, span_of};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -34,7 +37,7 @@ const GROUP_CHARACTERS_MAX: usize = 100;
 /// Headers of one webhook.
 const HEADERS_MAX: usize = 50;
 
-const RULE_MEMBERS: [&str; 10] = [
+const RULE_MEMBERS: [&str; 12] = [
     "$schema",
     "Name",
     "Description",
@@ -45,6 +48,8 @@ const RULE_MEMBERS: [&str; 10] = [
     "RoleArn",
     "Targets",
     "Lint",
+    "Trigger",
+    "Actions",
 ];
 const TARGET_MEMBERS: [&str; 13] = [
     "Id",
@@ -66,11 +71,92 @@ const TARGET_MEMBERS: [&str; 13] = [
 #[derive(Default)]
 pub struct Read {
     pub rules: Vec<(Rule, Written)>,
+    /// Rules that are triggers, with the place of each.
+    pub triggers: Vec<(Trigger, Source, Range<usize>)>,
     pub queues: BTreeSet<QueueName>,
     pub faults: Vec<Diagnostic>,
     pub warnings: Vec<Diagnostic>,
     /// Webhooks named by ARN, and the fault if there is none.
     pub webhooks_named: Vec<(Kind, Diagnostic)>,
+    /// Destinations named by ARN, and the fault if there is none.
+    pub destinations_named: Vec<(String, Diagnostic)>,
+}
+
+/// A destination: what `api-destination/NAME` means.
+pub struct Destination {
+    pub name: String,
+    pub webhook: Webhook,
+    /// The fault if it is the second of its name.
+    pub duplicate: Diagnostic,
+}
+
+/// Reads a file of a destination.
+pub fn destination(
+    path: &Path,
+    text: &str,
+    context: &Context,
+) -> (Option<Destination>, Vec<Diagnostic>) {
+    let source = Source {
+        file: path.display().to_string(),
+        text: redacted(text).into(),
+    };
+    let diagnostic = |code, pointer: &str, message, help| Diagnostic {
+        code,
+        severity: Severity::Error,
+        file: source.file.clone(),
+        text: source.text.clone(),
+        span: span_of(text, pointer).unwrap_or(0..0),
+        message,
+        help,
+    };
+    let options = Options {
+        complexity_limit: None,
+    };
+    let document = match documents::Destination::read(text, &options) {
+        Ok(document) => document,
+        Err(faults) => {
+            let told = |fault: documents::Fault| Diagnostic {
+                span: fault.span.unwrap_or(0..0),
+                ..diagnostic(fault.code.as_str(), "", fault.message, fault.help)
+            };
+            return (None, faults.into_iter().map(told).collect());
+        }
+    };
+    let mut faults = Vec::new();
+    if let Err(refusal) = context.egress.check_url(&document.url) {
+        let message = refusal.to_string();
+        let help = refusal.help();
+        faults.push(diagnostic("webhook::url", "/Url", message, Some(help)));
+    }
+    for (name, value) in &document.headers {
+        if let Err(error) = check_header(name, value) {
+            let message = format!("header `{name}`: {error}");
+            faults.push(diagnostic("webhook::header", "/Headers", message, None));
+        }
+    }
+    let written = document.secret.as_deref();
+    let written = written.filter(|text| !text.starts_with(SECRET_OF_ENVIRONMENT));
+    if let Some(Err(error)) = written.map(Secret::parse) {
+        let message = error.to_string();
+        faults.push(diagnostic("webhook::secret", "/Secret", message, None));
+    }
+    let duplicate = diagnostic(
+        "destination::duplicate",
+        "/Name",
+        format!("a second destination `{}`", document.name),
+        Some("a destination's name is one of a kind: rename one of them".into()),
+    );
+    let destination = Destination {
+        name: document.name,
+        webhook: Webhook {
+            url: document.url,
+            method: Some(document.method),
+            headers: document.headers,
+            secret: document.secret,
+        },
+        duplicate,
+    };
+    (faults.is_empty().then_some(destination), faults)
 }
 
 /// Reads a file.
@@ -83,7 +169,7 @@ pub fn file(path: &Path, text: &str, context: &Context) -> Read {
     let mut reader = Reader {
         text,
         source,
-        origin: Origin::File(format!("rules/{name}")),
+        file: format!("rules/{name}"),
         context,
         read: Read::default(),
     };
@@ -121,7 +207,8 @@ pub fn redacted(text: &str) -> String {
 struct Reader<'a> {
     text: &'a str,
     source: Source,
-    origin: Origin,
+    /// As `rules/FILE.json`.
+    file: String,
     context: &'a Context,
     read: Read,
 }
@@ -171,19 +258,19 @@ impl Reader<'_> {
         };
         let name = self.name(&members, node);
         let bus = self.bus(&members);
-        let pattern = self.pattern(&members, node);
-        if let Some(member) = members.get("ScheduleExpression") {
-            self.fault(
-                "rule::schedule",
-                member.name_start..member.name_end,
-                "schedules come with a later version".into(),
-                Some("this version runs rules with an EventPattern only; nothing is kept that would never fire".into()),
-            );
-        }
+        let trigger = self.trigger(&members, node);
+        let pattern = match trigger {
+            Ok(false) => self.pattern(&members, node),
+            // Events fire by their type, and what fires is looked at by the trigger's own condition.
+            Ok(true) => Ok(None),
+            Err(Noted) => Err(Noted),
+        };
         let description =
             self.optional_text(&members, "Description", 0, DESCRIPTION_CHARACTERS_MAX);
         let role_arn = self.optional_text(&members, "RoleArn", 1, ARN_CHARACTERS_MAX);
         let state = self.state(&members);
+        let on = |bus: &BusName| *bus == BusName::default_bus();
+        let schedule = self.schedule(&members, bus.as_ref().is_ok_and(on), &state);
         let allowed = self.allowed(&members);
         let (Ok(name), Ok(bus)) = (name, bus) else {
             return;
@@ -194,6 +281,9 @@ impl Reader<'_> {
         else {
             return;
         };
+        let Ok(schedule) = schedule else {
+            return;
+        };
         if faults < self.read.faults.len() {
             return;
         }
@@ -201,10 +291,12 @@ impl Reader<'_> {
             source: self.source.clone(),
             name: members.get("Name").map_or(span(node), |m| span(&m.value)),
             bus: members.get("EventBusName").map(|m| span(&m.value)),
-            pattern: span(&members["EventPattern"].value),
+            pattern: members
+                .get("EventPattern")
+                .map_or(span(node), |m| span(&m.value)),
             allowed,
         };
-        if targets.is_empty() {
+        if targets.is_empty() && !matches!(trigger, Ok(true)) {
             let mut warning = written.fault(
                 format!("rule `{name}` has no target: what it matches goes nowhere"),
                 Some(
@@ -216,17 +308,49 @@ impl Reader<'_> {
             warning.severity = Severity::Warning;
             self.read.warnings.push(warning);
         }
+        let file = self.file.clone();
         let rule = Rule {
             name,
             bus,
             description,
-            pattern: Some(pattern),
+            pattern,
+            schedule,
             state,
             role_arn,
-            origin: self.origin.clone(),
+            origin: match trigger {
+                Ok(true) => Origin::Document(file),
+                _ => Origin::File(file),
+            },
             targets,
         };
         self.read.rules.push((rule, written));
+    }
+
+    /// Reads the trigger's part of a rule; false if it has none.
+    fn trigger(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<bool> {
+        if !members.contains_key("Trigger") && !members.contains_key("Actions") {
+            return Ok(false);
+        }
+        let place = span(node);
+        let options = Options {
+            complexity_limit: self.context.complexity.then_some(COMPLEXITY_MAX),
+        };
+        match Trigger::read(&self.text[place.clone()], &options) {
+            Ok(Some(trigger)) => {
+                let source = self.source.clone();
+                self.read.triggers.push((trigger, source, place));
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(faults) => {
+                for fault in faults {
+                    let at = fault.span.unwrap_or(0..1);
+                    let at = place.start + at.start..place.start + at.end;
+                    self.fault(fault.code.as_str(), at, fault.message, fault.help);
+                }
+                Err(Noted)
+            }
+        }
     }
 
     fn name(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<RuleName> {
@@ -329,13 +453,45 @@ impl Reader<'_> {
         Ok(allowed)
     }
 
-    /// The pattern's text: an object's own bytes, or what a string holds.
-    fn pattern(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<String> {
+    /// When the rule fires by the clock. Its place is the core's to give.
+    fn schedule(
+        &mut self,
+        members: &Members<'_, '_>,
+        on_default: bool,
+        state: &Take<RuleState>,
+    ) -> Take<Option<Schedule>> {
+        let Some(member) = members.get("ScheduleExpression") else {
+            return Ok(None);
+        };
+        let text = self.text_of("ScheduleExpression", &member.value)?;
+        let refused = match lifecycle::schedule::Schedule::parse(text) {
+            Err(error) => Some((error.to_string(), error.why)),
+            Ok(_) if !on_default => Some((
+                "ScheduleExpression is supported only on the default event bus.".into(),
+                "take EventBusName away".into(),
+            )),
+            Ok(_) if matches!(state, Ok(RuleState::EnabledWithCloudTrail)) => Some((
+                "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS rule state is not supported with scheduled rule expressions.".into(),
+                "write ENABLED".into(),
+            )),
+            Ok(_) => None,
+        };
+        match refused {
+            Some((message, help)) => {
+                Err(self.fault("rule::schedule", span(&member.value), message, Some(help)))
+            }
+            None => Ok(Some(Schedule::new(text.to_owned(), 0))),
+        }
+    }
+
+    /// The pattern's text: an object's own bytes, or what a string holds. A rule with a schedule may do
+    /// without.
+    fn pattern(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<Option<String>> {
         let missing = "Parameter(s) EventPattern or ScheduleExpression must be specified.";
         let help = "add \"EventPattern\": {\"source\": [\"my.app\"]}, or {\"source\": [{\"prefix\": \"\"}]} for everything";
         let Some(member) = members.get("EventPattern") else {
             if members.contains_key("ScheduleExpression") {
-                return Err(Noted);
+                return Ok(None);
             }
             return Err(self.fault(
                 "rule::no_pattern",
@@ -385,7 +541,7 @@ impl Reader<'_> {
             let message = format!("Event pattern is not valid. Reason: {}", fault.message);
             return Err(self.fault(fault.code, place, message, fault.help));
         }
-        Ok(text)
+        Ok(Some(text))
     }
 
     fn targets(
@@ -588,6 +744,19 @@ impl Reader<'_> {
                 );
                 self.read.webhooks_named.push((kind, fault));
             }
+            Kind::Internal => {
+                let message = "this target is the bus's own".into();
+                return Err(self.fault("target::arn", span(node), message, None));
+            }
+            Kind::Destination(name) => {
+                let fault = self.diagnostic(
+                    "target::arn",
+                    span(node),
+                    format!("there is no destination `{name}`"),
+                    None,
+                );
+                self.read.destinations_named.push((name, fault));
+            }
             Kind::Unknown if arn.service == "sqs" && arn.resource.ends_with(".fifo") => {
                 return Err(self.fifo("target::arn", span(node)));
             }
@@ -602,10 +771,7 @@ impl Reader<'_> {
             }
             Kind::Unknown => {
                 let message = match arn.service {
-                    "events" => {
-                        "event buses and API destinations as targets come with a later version"
-                            .into()
-                    }
+                    "events" => "event buses as targets come with a later version".into(),
                     service => format!("Targets of service {service} are not available on Busbar."),
                 };
                 let help = "use a Queue, a Log or a Webhook";

@@ -280,12 +280,18 @@ fn only_json_files_of_the_folder_are_read() {
     assert_eq!((loaded.files, loaded.warnings.len()), (1, 0));
     let loaded = set(&[
         ("rules/a.json", &good("a")),
-        ("monitors/m.json", "{}"),
+        ("others/m.json", "{}"),
         ("b.json", &good("b")),
     ])
     .unwrap();
     assert_eq!(loaded.files, 1);
-    assert_eq!(loaded.warnings.len(), 2);
+    assert_eq!(loaded.warnings.len(), 1);
+    let faults = set(&[("rules/a.json", &good("a")), ("monitors/m.json", "{}")]).unwrap_err();
+    assert!(
+        faults
+            .iter()
+            .all(|it| it.code == "member-missing" && it.file.ends_with("m.json"))
+    );
     assert!(matches!(
         load(Path::new("no-such-directory"), &context()),
         Err(LoadError::Missing(_))
@@ -397,5 +403,102 @@ fn what_is_no_lint_member_is_refused() {
         r#"{"Allow":["cosly"]}"#,
         r#""cosly""#,
         Some("did you mean `costly`?"),
+    );
+}
+
+const TO_DESTINATION: &str = r#"{"Name":"r","EventPattern":{"source":["a"]},"Targets":[
+    {"Id":"t","Arn":"arn:aws:events:us-east-1:000000000000:api-destination/ticket/0-1"}]}"#;
+
+#[test]
+fn an_arn_of_a_destination_means_its_webhook() {
+    let loaded = set(&[
+        ("rules/a.json", TO_DESTINATION),
+        (
+            "destinations/ticket.json",
+            r#"{"Name":"ticket","Description":"d","Url":"http://127.0.0.1:9/x","Method":"PUT",
+                "Headers":{"X-A":"1"},"Secret":"env:TICKET"}"#,
+        ),
+    ])
+    .unwrap();
+    assert_eq!(loaded.files, 2);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let target = &loaded.rules[0].targets["t"];
+    assert!(target.arn.ends_with(":api-destination/ticket/0-1"));
+    let webhook = target.webhook.as_ref().unwrap();
+    assert_eq!(webhook.url, "http://127.0.0.1:9/x");
+    assert_eq!(webhook.method.as_deref(), Some("PUT"));
+    assert_eq!(webhook.headers["X-A"], "1");
+    assert_eq!(webhook.secret.as_deref(), Some("env:TICKET"));
+}
+
+#[track_caller]
+fn check_destination(files: &[(&str, &str)], code: &str, message: &str, help: Option<&str>) {
+    let mut all = vec![("rules/a.json", TO_DESTINATION)];
+    all.extend(files);
+    let faults = set(&all).unwrap_err();
+    let found = faults.iter().find(|fault| fault.code == code);
+    let found = found.unwrap_or_else(|| panic!("{faults:?}"));
+    assert_eq!(found.message, message);
+    assert_eq!(found.help.as_deref(), help);
+}
+
+#[test]
+fn destinations_are_refused_at_their_place() {
+    let good = r#"{"Name":"tickets","Url":"http://127.0.0.1:9/x"}"#;
+    let none = "there is no destination `ticket`";
+    check_destination(
+        &[],
+        "target::arn",
+        none,
+        Some("write it as destinations/ticket.json beside the folder `rules`"),
+    );
+    let near = [("destinations/a.json", good)];
+    check_destination(&near, "target::arn", none, Some("did you mean `tickets`?"));
+    let twice = [("destinations/a.json", good), ("destinations/b.json", good)];
+    check_destination(
+        &twice,
+        "destination::duplicate",
+        "a second destination `tickets`",
+        Some("a destination's name is one of a kind: rename one of them"),
+    );
+    let reserved = r#"{"Name":"ticket","Url":"http://127.0.0.1:9/x","Headers":{"Host":"h"}}"#;
+    let faults = set(&[
+        ("rules/a.json", TO_DESTINATION),
+        ("destinations/a.json", reserved),
+    ])
+    .unwrap_err();
+    assert!(faults.iter().any(|fault| fault.code == "webhook::header"));
+    let own = r#"{"Name":"ticket","Url":"http://127.0.0.1:4100/"}"#;
+    let faults = set(&[
+        ("rules/a.json", TO_DESTINATION),
+        ("destinations/a.json", own),
+    ])
+    .unwrap_err();
+    let url = faults.iter().find(|fault| fault.code == "webhook::url");
+    assert_eq!(url.unwrap().place().0, 1);
+}
+
+#[test]
+fn a_flat_directory_has_rules_alone() {
+    // What stands in a folder beside flat files is not looked at.
+    let flat = set(&[
+        ("a.json", r#"{"Name":"r","EventPattern":{"source":["a"]}}"#),
+        ("destinations/d.json", "no JSON"),
+    ]);
+    assert_eq!(flat.unwrap().files, 1);
+}
+
+#[test]
+fn a_schedule_needs_no_pattern_and_the_default_bus() {
+    let loaded = one(r#"{"Name":"r","ScheduleExpression":"rate(1 day)"}"#).unwrap();
+    let schedule = loaded.rules[0].schedule.as_ref().unwrap();
+    assert_eq!(schedule.expression, "rate(1 day)");
+    assert_eq!(loaded.rules[0].pattern, None);
+    assert_eq!(lint::lint(&loaded), []);
+    let elsewhere = r#"{"Name":"r","EventBusName":"b","ScheduleExpression":"rate(1 day)"}"#;
+    let faults = one(elsewhere).unwrap_err();
+    assert_eq!(
+        faults[0].message,
+        "ScheduleExpression is supported only on the default event bus."
     );
 }

@@ -5,14 +5,14 @@ use super::{decode, json_response, limit, query};
 use crate::history::{HistoryError, Query};
 use lifecycle::moment;
 
-const PARAMETERS: [&str; 8] = [
-    "event", "object", "trigger", "status", "from", "to", "limit", "cursor",
+const PARAMETERS: [&str; 9] = [
+    "event", "eventId", "object", "trigger", "status", "from", "to", "limit", "cursor",
 ];
 
 /// `GET /v1/history/firings`.
 pub async fn firings(doors: &Doors, request: &Request) -> Result<Response, NativeError> {
     let query = read(query(request, &PARAMETERS)?)?;
-    let history = doors.history.clone();
+    let history = doors.bus.history().clone();
     let found = tokio::task::spawn_blocking(move || history.find(&query)).await;
     let page = found.expect("reading does not panic")?;
     Ok(json_response(StatusCode::OK, &page))
@@ -24,7 +24,7 @@ pub async fn firing(doors: &Doors, request: &Request, id: &str) -> Result<Respon
     let Some(id) = decode(id) else {
         return Err(NativeError::unknown_path(&request.path));
     };
-    let history = doors.history.clone();
+    let history = doors.bus.history().clone();
     let asked = id.clone();
     let found = tokio::task::spawn_blocking(move || history.firing(&asked)).await;
     if let Some(found) = found.expect("reading does not panic")? {
@@ -61,6 +61,7 @@ fn read(mut given: HashMap<String, String>) -> Result<Query, NativeError> {
         to: time("to")?,
         status: status.transpose()?,
         event: given.remove("event"),
+        event_id: given.remove("eventId"),
         object: given.remove("object"),
         trigger: given.remove("trigger"),
         cursor: given.remove("cursor"),

@@ -135,6 +135,7 @@ impl Running {
             bus: BusName::default_bus(),
             description: None,
             pattern: Some(r#"{"source":["demo"]}"#.into()),
+            schedule: None,
             state: RuleState::Enabled,
             role_arn: None,
             origin: Origin::File("rules/a.json".into()),
@@ -190,6 +191,7 @@ impl Running {
             events,
             idempotency: None,
             matched_running,
+            ticks: Vec::new(),
         });
         match answer.await {
             Ok(Answer::Stored(first)) => first,
@@ -718,13 +720,15 @@ async fn a_delivery_to_a_queue_that_is_not_there_is_a_dead_letter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_is_read_by_all_that_names_a_firing_and_page_by_page() {
-    use crate::history::tests::{firings, records};
+    use crate::history::Row;
+    use crate::history::tests::{firings, hand_over};
     let running = Running::start().await;
     let (status, none) = running.call(Method::GET, "/v1/history/firings", "").await;
     assert_eq!((status, none), (StatusCode::OK, json!({"firings": []})));
     let all = firings();
-    for (position, rows) in (1..).zip(all.iter().flat_map(records)) {
-        running.server.doors.history.record(position, rows);
+    let history = running.server.doors.bus.history().clone();
+    for (position, firing) in (1_000..).zip(&all) {
+        hand_over(&history, position, vec![Row::Firing(firing.clone())]);
     }
     let wanted = all
         .iter()
@@ -737,6 +741,7 @@ async fn the_history_is_read_by_all_that_names_a_firing_and_page_by_page() {
     assert_eq!(whole["objects"], json!(wanted.objects));
     let queries = [
         format!("event={}", wanted.event),
+        format!("eventId={}", wanted.event_id),
         format!("object={}", object.object.replace('/', "%2F")),
         format!("trigger={}&status=finished", object.evaluations[0].trigger),
         format!("from={}&limit=1000", wanted.started_at),
@@ -787,4 +792,40 @@ async fn the_history_is_read_by_all_that_names_a_firing_and_page_by_page() {
     let (_, after) = running.call(Method::GET, &path, "").await;
     assert_eq!(after, whole);
     assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_the_webhook_that_its_file_says_now() {
+    let running = Running::start().await;
+    let (refusing, first) = receiver(&[503]).await;
+    let (taking, second) = receiver(&[200]).await;
+    let home = &running.server.doors.bus.identity().home;
+    let arn = home.webhook_arn("default", "r", "t");
+    let (home_of_arn, _) = arn.split_once(":webhook/").unwrap();
+    let to = |url: &str| {
+        let id = TargetId::parse("t").unwrap();
+        let mut target = Target::new(id, format!("{home_of_arn}:api-destination/d"));
+        target.webhook = Some(Webhook {
+            url: url.into(),
+            method: None,
+            headers: BTreeMap::new(),
+            secret: None,
+        });
+        target
+    };
+    running.rule("r", to(&refusing)).await;
+    running.put("e-1", "{}").await;
+    let retried = |t: &Value| {
+        course(t)["attempts"]
+            .as_array()
+            .is_some_and(|a| !a.is_empty())
+    };
+    running.until("/v1/events/e-1", retried).await;
+    // What waits follows its file to another address.
+    running.rule("r", to(&taking)).await;
+    let done = |t: &Value| course(t)["state"] == "delivered";
+    let trail = running.until("/v1/events/e-1", done).await;
+    assert_eq!(course(&trail)["kind"], "destination");
+    assert!(1 <= first.load(Ordering::SeqCst));
+    assert_eq!(second.load(Ordering::SeqCst), 1);
 }

@@ -5,11 +5,11 @@
 
 use super::members::Object;
 use super::paging::{List, Paging};
-use super::{Fault, ask, bus_of, hint_at_force, no_rule};
+use super::{Fault, ask, bus_of, hint_at_force, no_rule, rules_of};
 use crate::http::Doors;
 use crate::http::aws::constraints::{ARN, BUS_NAME_OR_ARN, Constraints, DESCRIPTION, NAME, Text};
 use bus_core::core::Control;
-use bus_core::document::{Origin, Rule, RuleState};
+use bus_core::document::{Origin, Rule, RuleState, Schedule};
 use bus_core::name::{BusName, Home, RuleName};
 use rule_engine::Diagnostic;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -100,6 +100,9 @@ pub(super) async fn put(doors: &Doors, call: &Object<'_>) -> Result<Value, Fault
         bus,
         description: description.map(Cow::into_owned),
         pattern: pattern.map(Cow::into_owned),
+        schedule: schedule
+            .filter(|text| !text.is_empty())
+            .map(|text| Schedule::new(text.into_owned(), 0)),
         state,
         role_arn: role.map(Cow::into_owned),
         origin: Origin::Api,
@@ -111,7 +114,7 @@ pub(super) async fn put(doors: &Doors, call: &Object<'_>) -> Result<Value, Fault
     Ok(json!({ "RuleArn": arn }))
 }
 
-/// Rows 1 to 4 of 5.1, in their order, and then that schedules are not built yet.
+/// Rows 1 to 4 of 5.1, in their order.
 fn check_schedule(
     pattern: Option<&str>,
     schedule: Option<&str>,
@@ -121,47 +124,16 @@ fn check_schedule(
     let text = schedule.unwrap_or_default();
     let fault = if pattern.unwrap_or_default().is_empty() && text.is_empty() {
         "Parameter(s) EventPattern or ScheduleExpression must be specified."
-    } else if !text.is_empty() && !is_schedule(text) {
+    } else if !text.is_empty() && lifecycle::schedule::Schedule::parse(text).is_err() {
         "Parameter ScheduleExpression is not valid."
     } else if schedule.is_some() && !on_default {
         "ScheduleExpression is supported only on the default event bus."
     } else if !text.is_empty() && state == RuleState::EnabledWithCloudTrail {
         "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS rule state is not supported with scheduled rule expressions."
-    } else if !text.is_empty() {
-        "Schedules come with a later version of Busbar; nothing was stored."
     } else {
         return Ok(());
     };
     Err(Fault::validation(fault))
-}
-
-/// Whether a text has the shape of a schedule. The fields of `cron` are looked at by their letters only:
-/// nothing of it is stored before schedules are built. Source: eventbridge-api.md 9.1.
-fn is_schedule(text: &str) -> bool {
-    let within = |head| text.strip_prefix(head)?.strip_suffix(')');
-    if let Some(rate) = within("rate(") {
-        let Some((value, unit)) = rate.split_once(' ') else {
-            return false;
-        };
-        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-        return match value.parse::<i32>() {
-            Ok(1) if digits => matches!(unit, "minute" | "hour" | "day"),
-            Ok(2..) if digits => matches!(unit, "minutes" | "hours" | "days"),
-            _ => false,
-        };
-    }
-    let Some(cron) = within("cron(") else {
-        return false;
-    };
-    let fields: Vec<&str> = cron.split(' ').collect();
-    let shaped = |field: &&str| {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b",-*/?#".contains(&byte);
-        !field.is_empty() && field.bytes().all(letter)
-    };
-    let [_, _, day, _, week_day, _] = fields[..] else {
-        return false;
-    };
-    fields.iter().all(shaped) && (day == "?") != (week_day == "?")
 }
 
 /// Reads a pattern as the service does. The first line of a refusal is the service's, what follows is ours:
@@ -196,10 +168,11 @@ pub(super) async fn describe(doors: &Doors, call: &Object<'_>) -> Result<Value, 
 /// A rule as it is now.
 pub(super) async fn find(doors: &Doors, bus: BusName, name: RuleName) -> Result<Arc<Rule>, Fault> {
     let look = doors.bus.look(move |core, _| {
-        let rules = core.state().rules(bus.as_str());
-        let rules = rules.ok_or_else(|| Fault::no_bus(bus.as_str()))?;
-        let rule = rules.get(&name).cloned();
-        rule.ok_or_else(|| no_rule(name.as_str(), bus.as_str()))
+        let rules = rules_of(core.state(), &bus, Bound::Included(name.as_str()));
+        let mut rules = rules.ok_or_else(|| Fault::no_bus(bus.as_str()))?;
+        let rule = rules.next().filter(|rule| rule.name == name);
+        rule.cloned()
+            .ok_or_else(|| no_rule(name.as_str(), bus.as_str()))
     });
     look.await?
 }
@@ -216,6 +189,11 @@ fn show(rule: &Rule, home: &Home) -> Map<String, Value> {
     put("Name", Some(rule.name.as_str()));
     put("Arn", Some(&arn));
     put("EventPattern", rule.pattern.as_deref());
+    let schedule = rule.schedule.as_ref();
+    put(
+        "ScheduleExpression",
+        schedule.map(|schedule| &*schedule.expression),
+    );
     put("State", Some(rule.state.as_str()));
     put("Description", rule.description.as_deref());
     put("RoleArn", rule.role_arn.as_deref());
@@ -248,14 +226,12 @@ pub(super) async fn list(doors: &Doors, call: &Object<'_>) -> Result<Value, Faul
     let page = paging.page(&list)?;
     let (of, begins) = (bus.clone(), prefix.clone());
     let look = doors.bus.look(move |core, _| {
-        let rules = core.state().rules(of.as_str())?;
         // Names are in byte order, so that what begins with the prefix stands together.
         let from = match &page.after {
             Some(after) => Bound::Excluded(after.as_str()),
             None => Bound::Included(begins.as_str()),
         };
-        let rules = rules.range::<str, _>((from, Bound::Unbounded));
-        let rules = rules.map(|(_, rule)| Arc::clone(rule));
+        let rules = rules_of(core.state(), &of, from)?.cloned();
         let fits = |rule: &Arc<Rule>| rule.name.as_str().starts_with(&begins);
         let found: Vec<Arc<Rule>> = rules.take_while(fits).take(page.limit + 1).collect();
         Some((found, page.limit))
@@ -365,38 +341,7 @@ mod tests {
         let elsewhere = "ScheduleExpression is supported only on the default event bus.";
         check(None, Some("rate(1 day)"), false, elsewhere);
         check(Some("{}"), Some(""), false, elsewhere);
-        let later = "Schedules come with a later version of Busbar; nothing was stored.";
-        check(Some("{}"), Some("rate(1 day)"), true, later);
+        assert!(check_schedule(Some("{}"), Some("rate(1 day)"), true, RuleState::Enabled).is_ok());
         assert!(check_schedule(Some("{}"), Some(""), true, RuleState::Enabled).is_ok());
-    }
-
-    #[test]
-    fn a_schedule_has_a_shape() {
-        for text in [
-            "rate(1 minute)",
-            "rate(5 minutes)",
-            "cron(0/15 * * * ? *)",
-            "cron(0 18 ? * MON-FRI *)",
-            "cron(0 9 ? * SAT#3 *)",
-        ] {
-            assert!(is_schedule(text), "{text}");
-        }
-        for text in [
-            "rate(1 minutes)",
-            "rate(5 minute)",
-            "rate(0 minutes)",
-            "rate(+5 minutes)",
-            "rate(5  minutes)",
-            "rate(2147483648 days)",
-            "cron(0 12 * * ?)",
-            "cron(0 0 10 * * ? *)",
-            "cron(0 1 * * * *)",
-            "cron(0 1 ? * ? *)",
-            "every minute",
-            "@daily",
-            "",
-        ] {
-            assert!(!is_schedule(text), "{text}");
-        }
     }
 }

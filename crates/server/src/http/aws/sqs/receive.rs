@@ -318,7 +318,7 @@ fn content<'a>(bus: &Bus, given: &Given, record: &'a [u8]) -> Option<Content<'a>
                 .map(|(name, kind, value)| (name, kind, Cow::Borrowed(value)))
                 .collect(),
         }),
-        Record::Event { event, .. } => delivery(bus, given, event),
+        Record::Event { event, .. } | Record::Made { event, .. } => delivery(bus, given, event),
         // Back from its dead-letter queue it is a delivery again.
         Record::DeadLetter(letter) if given.version.is_some() => delivery(bus, given, letter.event),
         Record::DeadLetter(letter) => dead_letter(letter),

@@ -1,0 +1,805 @@
+//! Runs crate `lifecycle`: firings, scans, edits of the inventory and loads of documents, one after another.
+//!
+//! A decision is made on what is kept, under the one `turn`, and written as one block: what it changes, what it
+//! makes for targets and buses, and the end of the firing that it is. The turn goes on when the core has
+//! answered, so the next decision sees all of it. A crash leaves the whole block or nothing, and a firing
+//! without its block is attempted again.
+//!
+//! Start at [`Decisions::start`].
+
+use crate::annex::{Entry, Inbound, Kept, Text};
+use crate::bus::{Bus, Unavailable};
+use crate::history::{self, Row};
+use crate::router::{Routing, delivery};
+use arc_swap::ArcSwap;
+use bus_core::core::{Answer, Attempt, Attempted, Control, Decided, Input};
+use bus_core::limits::{LOGS_IN_FLIGHT_MAX, OUTBOUND_IN_FLIGHT_MAX};
+use bus_core::name::{BusName, RuleName};
+use bus_core::outcome::{Code, Failure, Outcome};
+use bus_core::record::{self, Record, event_key};
+use bus_core::state::Version;
+use lifecycle::documents::Documents;
+use lifecycle::event::{Event, Raised};
+use lifecycle::firing::{self, DUPLICATE_MS_DEFAULT, Decision, Firing, Now};
+use lifecycle::history::FiringRow;
+use lifecycle::moment;
+use lifecycle::notification::{Notice, Step, take_back};
+use lifecycle::reference::Ref;
+use lifecycle::scan::{self, Done, Emission, Same};
+use lifecycle::state::{Draft, Effect};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+/// Objects of one page of a scan: about a millisecond under the lock.
+const PAGE: usize = 256;
+/// Objects looked at under one lock when their fields are indexed.
+const INDEXED: usize = 2_000;
+/// How often a decision is made again when rules changed under it.
+const TRIES_MAX: usize = 3;
+/// Firings and notes that wait for their turn.
+const JOBS_MAX: usize = LOGS_IN_FLIGHT_MAX + OUTBOUND_IN_FLIGHT_MAX + 1;
+
+/// The handle of the room. Cheap to clone.
+#[derive(Clone)]
+pub struct Decisions {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bus: Bus,
+    documents: ArcSwap<Documents>,
+    turn: tokio::sync::Mutex<()>,
+    jobs: mpsc::Sender<Job>,
+    open: watch::Sender<bool>,
+    under_way: AtomicUsize,
+    /// The tick of each monitor whose scan runs.
+    scanning: Mutex<BTreeMap<String, i64>>,
+}
+
+enum Job {
+    Fire(Box<Attempt>),
+    GaveUp(Box<[u8]>, Failure),
+}
+
+/// What is to be told when a delivery that a firing made is given up.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    firing: String,
+    object: Ref,
+    trigger: String,
+    /// Id of the channel or target.
+    to: String,
+    notice: Option<OfNotice>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfNotice {
+    action: u32,
+    profile: String,
+    step: Option<Step>,
+    /// Channels and inboxes that have it.
+    held_by: usize,
+}
+
+/// Why a scan did not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TickError {
+    /// No such monitor.
+    #[error("there is no such monitor")]
+    NoMonitor,
+    /// The scan before it still runs (MON-3).
+    #[error("the scan before it still runs; the tick was dropped")]
+    Busy,
+    /// Nothing can be stored.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Documents to be put in force.
+#[derive(Debug, Clone)]
+pub struct Adopted {
+    /// Ready to be asked.
+    pub documents: Documents,
+    /// As they are written.
+    pub texts: Vec<Text>,
+}
+
+/// Where a firing's inputs come from.
+struct Source<'a> {
+    routing: &'a Routing,
+    event: &'a Event,
+    record: record::Event<'a>,
+    firing: &'a str,
+}
+
+impl Decisions {
+    /// Begins. Firings wait until [`Decisions::open`].
+    #[must_use]
+    pub fn start(bus: &Bus, runtime: &tokio::runtime::Handle) -> Self {
+        let (jobs, waiting) = mpsc::channel(JOBS_MAX);
+        let decisions = Self {
+            inner: Arc::new(Inner {
+                bus: bus.clone(),
+                documents: ArcSwap::default(),
+                turn: tokio::sync::Mutex::new(()),
+                jobs,
+                open: watch::Sender::new(false),
+                under_way: AtomicUsize::new(0),
+                scanning: Mutex::default(),
+            }),
+        };
+        runtime.spawn(decisions.clone().run(waiting));
+        decisions
+    }
+
+    /// The documents are as they should be: what waits may be decided.
+    pub fn open(&self) {
+        self.inner.open.send_replace(true);
+    }
+
+    /// The documents in force.
+    #[must_use]
+    pub fn documents(&self) -> Arc<Documents> {
+        self.inner.documents.load_full()
+    }
+
+    /// Firings and failures told of that have not been decided about.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.inner.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Takes a firing. Does not wait.
+    pub fn fire(&self, attempt: Box<Attempt>) {
+        self.inner.under_way.fetch_add(1, Ordering::Relaxed);
+        let sent = self.inner.jobs.try_send(Job::Fire(attempt));
+        if let Err(mpsc::error::TrySendError::Full(Job::Fire(attempt))) = sent {
+            self.put_off(attempt, None, "too many firings wait");
+        }
+    }
+
+    /// Takes that a delivery was given up. Does not wait.
+    pub fn gave_up(&self, note: Box<[u8]>, failure: Failure) {
+        self.inner.under_way.fetch_add(1, Ordering::Relaxed);
+        if self
+            .inner
+            .jobs
+            .try_send(Job::GaveUp(note, failure))
+            .is_err()
+        {
+            self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+            tracing::error!("a channel gave up and its firing could not be told");
+        }
+    }
+
+    async fn run(self, mut waiting: mpsc::Receiver<Job>) {
+        let mut open = self.inner.open.subscribe();
+        if open.wait_for(|open| *open).await.is_err() {
+            return;
+        }
+        while let Some(job) = waiting.recv().await {
+            match job {
+                Job::Fire(attempt) => self.decide(attempt).await,
+                Job::GaveUp(note, failure) => {
+                    if let Ok(note) = serde_json::from_slice(&note) {
+                        self.note_failure(note, &failure).await;
+                    }
+                    self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// The attempt is made again later.
+    fn put_off(&self, attempt: Box<Attempt>, record: Option<Vec<u8>>, why: &str) {
+        self.inner.bus.attempted(Attempted {
+            attempt,
+            outcome: Outcome::Deferred {
+                failure: Failure::new(Code::InternalError, why),
+                not_before: None,
+            },
+            record,
+            body: None,
+        });
+        self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    // ---- firings -----------------------------------------------------------------------------
+
+    async fn decide(&self, attempt: Box<Attempt>) {
+        let (bus, place) = (self.inner.bus.clone(), attempt.place);
+        let read = tokio::task::spawn_blocking(move || bus.read_blocking(place)).await;
+        let record = match read {
+            Ok(Ok(record)) => record,
+            Ok(Err(journal::ReadError::Damaged { file, offset })) => {
+                tracing::error!(file, offset, "a firing's record is damaged");
+                let failure = Failure::new(Code::StorageCorrupt, "The event's record is damaged.");
+                self.inner.bus.attempted(Attempted {
+                    attempt,
+                    outcome: Outcome::Refused(failure),
+                    record: None,
+                    body: None,
+                });
+                self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+            Ok(Err(_)) | Err(_) => {
+                return self.put_off(attempt, None, "the event could not be read");
+            }
+        };
+        let decided = self.decide_read(&attempt, &record).await;
+        match decided {
+            Ok(()) => {
+                self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+            }
+            Err(Unavailable) => self.put_off(attempt, Some(record), "the journal takes nothing"),
+        }
+    }
+
+    /// Decides about the event of a record, and writes it. Nothing but its end when nothing covers it any more.
+    async fn decide_read(&self, attempt: &Attempt, bytes: &[u8]) -> Result<(), Unavailable> {
+        let record = Record::decode(bytes).ok();
+        let record = record.as_ref().and_then(Record::event).copied();
+        let event =
+            record.and_then(|it| Event::read(it.bus, std::str::from_utf8(it.envelope).ok()?));
+        let name = format!(
+            "firing|{}|{}",
+            attempt.delivery.sequence, attempt.delivery.index
+        );
+        let firing = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
+        let _turn = self.inner.turn.lock().await;
+        for _ in 0..TRIES_MAX {
+            let (matched_running, routing) = self.inner.bus.routing();
+            let mut rows = Vec::new();
+            let mut records = Vec::new();
+            if let (Some(record), Some(event)) = (record, &event) {
+                let documents = self.documents();
+                let kept = self.inner.bus.kept().read();
+                let raised = raised(&documents, event);
+                let now = Now {
+                    wall: self.inner.bus.now().wall_ms,
+                    duplicate: DUPLICATE_MS_DEFAULT,
+                };
+                let fired = firing::fire(&documents, &kept.state, event, &raised, now, &firing);
+                if let Some(fired) = fired {
+                    let source = Source {
+                        routing: &routing,
+                        event,
+                        record,
+                        firing: &firing,
+                    };
+                    rows.push(Row::Firing(self.block(&source, fired, &mut records)));
+                }
+            }
+            let ends = Some(Box::new(attempt.clone()));
+            if self.tell(rows, records, ends, matched_running).await? {
+                return Ok(());
+            }
+        }
+        Err(Unavailable)
+    }
+
+    /// Writes a block and what the history is to know of it; false if it was routed by rules that are gone.
+    async fn tell(
+        &self,
+        rows: Vec<Row>,
+        mut records: Vec<(Option<u128>, Vec<u8>)>,
+        ends: Option<Box<Attempt>>,
+        matched_running: u64,
+    ) -> Result<bool, Unavailable> {
+        if rows.is_empty() {
+            let first = self.write(records, ends, matched_running).await?;
+            return Ok(first.is_some());
+        }
+        let history = self.inner.bus.history();
+        let coming = history.coming();
+        let index = records.len() as u64;
+        let entry = Entry::History(rows);
+        records.push((Some(history::KEY), annex(&entry)));
+        let written = self.write(records, ends, matched_running).await;
+        let first = written.inspect_err(|Unavailable| history.unsure())?;
+        if let (Some(first), Entry::History(rows)) = (first, entry) {
+            history.record(first + index, rows, coming);
+        }
+        Ok(first.is_some())
+    }
+
+    /// Writes a block and gives the position of its first record; `None` if it was routed by rules that are
+    /// gone.
+    async fn write(
+        &self,
+        records: Vec<(Option<u128>, Vec<u8>)>,
+        ends: Option<Box<Attempt>>,
+        matched_running: u64,
+    ) -> Result<Option<u64>, Unavailable> {
+        let decided = Box::new(Decided {
+            records,
+            ends,
+            matched_running,
+        });
+        let asked = self
+            .inner
+            .bus
+            .ask(|request| Input::Decided(request, decided));
+        match asked.await? {
+            Answer::Stored(first) => Ok(Some(first)),
+            Answer::MatchAgain => Ok(None),
+            _ => Err(Unavailable),
+        }
+    }
+
+    /// The records of a whole firing, and its row.
+    fn block(
+        &self,
+        source: &Source<'_>,
+        fired: Firing,
+        records: &mut Vec<(Option<u128>, Vec<u8>)>,
+    ) -> FiringRow {
+        let Firing {
+            mut row,
+            mut effects,
+            decisions,
+        } = fired;
+        let mut inbox = Vec::new();
+        for (at, decision) in decisions.into_iter().enumerate() {
+            effects.extend(decision.effects.iter().cloned());
+            let subject = &mut row.objects[at];
+            self.hand_over(source, &decision, records);
+            for notice in &decision.notices {
+                for to in self.notify(source, notice, records) {
+                    let mut evaluations = subject.evaluations.iter_mut();
+                    if let Some(evaluation) = evaluations.find(|it| it.trigger == notice.trigger) {
+                        evaluation.gave_up(
+                            notice.action,
+                            &notice.profile,
+                            &to,
+                            "the profile has no such channel any more",
+                        );
+                    }
+                }
+                inbox.extend(notice.inbox.iter().map(|(recipient, id)| Inbound {
+                    id: id.clone(),
+                    recipient: recipient.clone(),
+                    time: moment::format(source.event.time),
+                    profile: notice.profile.clone(),
+                    trigger: notice.trigger.clone(),
+                    object: notice.object.clone(),
+                    event: row.event.clone(),
+                    event_id: row.event_id.clone(),
+                }));
+            }
+        }
+        if !effects.is_empty() {
+            records.push((None, annex(&Entry::Effects(effects))));
+        }
+        if !inbox.is_empty() {
+            records.push((None, annex(&Entry::Inbox(inbox))));
+        }
+        row
+    }
+
+    /// What the targets of triggers are sent.
+    fn hand_over(
+        &self,
+        source: &Source<'_>,
+        decision: &Decision,
+        records: &mut Vec<(Option<u128>, Vec<u8>)>,
+    ) {
+        for handed in &decision.handed {
+            let names = (
+                BusName::parse(source.record.bus),
+                RuleName::parse(&handed.trigger),
+            );
+            let (Ok(bus), Ok(rule)) = names else { continue };
+            for to in &handed.targets {
+                let Some(version) = source.routing.handed(&bus, &rule, to) else {
+                    tracing::error!(
+                        rule = handed.trigger,
+                        target = to,
+                        "a trigger's target is gone"
+                    );
+                    continue;
+                };
+                let input = match version.target.shapes() {
+                    true => handed.document.as_bytes(),
+                    false => source.record.envelope,
+                };
+                let note = Note {
+                    firing: source.firing.to_owned(),
+                    object: Ref::clone(
+                        &Ref::parse(&decision.row.object).expect("it was decided about"),
+                    ),
+                    trigger: handed.trigger.clone(),
+                    to: to.clone(),
+                    notice: None,
+                };
+                records.push(self.made(source, version, input, "", &note));
+            }
+        }
+    }
+
+    /// What the channels of a notice are sent; returns those that are gone.
+    fn notify(
+        &self,
+        source: &Source<'_>,
+        notice: &Notice,
+        records: &mut Vec<(Option<u128>, Vec<u8>)>,
+    ) -> Vec<String> {
+        let profile = RuleName::parse(&notice.profile).ok();
+        let version = |channel: &str| {
+            let profile = profile.as_ref()?;
+            let internal = BusName::internal();
+            source.routing.handed(&internal, profile, channel)
+        };
+        let (there, gone): (Vec<_>, Vec<_>) = notice
+            .handovers
+            .iter()
+            .map(|it| (it, version(&it.channel)))
+            .partition(|(_, version)| version.is_some());
+        let held_by = there.len() + notice.inbox.len();
+        for (handover, version) in there {
+            let version = version.expect("partitioned by it");
+            let note = Note {
+                firing: source.firing.to_owned(),
+                object: notice.object.clone(),
+                trigger: notice.trigger.clone(),
+                to: handover.channel.clone(),
+                notice: Some(OfNotice {
+                    action: notice.action,
+                    profile: notice.profile.clone(),
+                    step: notice.step.clone(),
+                    held_by,
+                }),
+            };
+            let body = handover.body.to_string();
+            let (body, key) = (body.as_bytes(), &handover.id);
+            records.push(self.made(source, version, body, key, &note));
+        }
+        gone.into_iter().map(|(it, _)| it.channel.clone()).collect()
+    }
+
+    fn made(
+        &self,
+        source: &Source<'_>,
+        version: &Version,
+        input: &[u8],
+        key: &str,
+        note: &Note,
+    ) -> (Option<u128>, Vec<u8>) {
+        let event = record::Event {
+            accepted_ms: self.inner.bus.now().wall_ms,
+            envelope: input,
+            ..source.record
+        };
+        let note = serde_json::to_vec(note).expect("plain values");
+        let made = Record::Made {
+            deliveries: vec![delivery(
+                version,
+                input,
+                self.inner.bus.shapers(),
+                event.accepted_ms,
+            )],
+            note: &note,
+            key,
+            event,
+        };
+        (Some(event_key(source.record.id)), made.encode())
+    }
+
+    async fn note_failure(&self, note: Note, failure: &Failure) {
+        let _turn = self.inner.turn.lock().await;
+        let (object, why) = (note.object.to_string(), failure.text.clone());
+        let Note {
+            firing,
+            trigger,
+            to,
+            notice,
+            ..
+        } = note;
+        let mut records = Vec::new();
+        let row = match notice {
+            None => Row::TargetFailed {
+                firing,
+                object,
+                trigger,
+                target: to,
+                why,
+            },
+            Some(notice) => {
+                let key = (firing, object, trigger, notice.action, notice.profile);
+                let kept = self.inner.bus.kept().read();
+                let step = notice.step.as_ref();
+                let step = step.filter(|_| kept.is_last(&key, &to, notice.held_by));
+                let back = step.and_then(|step| take_back(&kept.state, step));
+                records.extend(back.map(|it| (None, annex(&Entry::Effects(vec![it])))));
+                let (firing, object, trigger, action, profile) = key;
+                Row::GaveUp {
+                    firing,
+                    object,
+                    trigger,
+                    action,
+                    profile,
+                    channel: to,
+                    why,
+                }
+            }
+        };
+        let now = self.inner.bus.now().running_ms;
+        if !matches!(self.tell(vec![row], records, None, now).await, Ok(true)) {
+            tracing::error!("a delivery was given up and its firing could not be told");
+        }
+    }
+
+    /// Decides about an event and changes nothing (HIS-6).
+    #[must_use]
+    pub fn dry_run(&self, event: &Event) -> Option<FiringRow> {
+        let kept = self.inner.bus.kept().read();
+        let now = Now {
+            wall: self.inner.bus.now().wall_ms,
+            duplicate: DUPLICATE_MS_DEFAULT,
+        };
+        let documents = self.documents();
+        // As a replay: that it fired before is no reason to say nothing.
+        let fired = firing::fire(
+            &documents,
+            &kept.state,
+            event,
+            &Raised::Replay,
+            now,
+            "dry-run",
+        );
+        fired.map(|it| it.row)
+    }
+
+    // ---- inventory ---------------------------------------------------------------------------
+
+    /// Changes the inventory, at this moment.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn edit<T>(
+        &self,
+        change: impl FnOnce(&mut Draft<'_>, &Documents, i64) -> T,
+    ) -> Result<T, Unavailable> {
+        let _turn = self.inner.turn.lock().await;
+        let now = self.inner.bus.now().wall_ms;
+        let (value, effects) = {
+            let kept = self.inner.bus.kept().read();
+            let mut draft = Draft::new(&kept.state);
+            let value = change(&mut draft, &self.documents(), now);
+            (value, draft.take_effects())
+        };
+        self.change(effects).await?;
+        Ok(value)
+    }
+
+    /// What is kept, to be looked at shortly.
+    pub fn look<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
+        look(&self.inner.bus.kept().read())
+    }
+
+    async fn change(&self, effects: Vec<Effect>) -> Result<(), Unavailable> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        self.keep(vec![Entry::Effects(effects)]).await
+    }
+
+    async fn keep(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
+        let records = entries.iter().map(|it| (None, annex(it))).collect();
+        let now = self.inner.bus.now().running_ms;
+        self.write(records, None, now).await?.ok_or(Unavailable)?;
+        Ok(())
+    }
+
+    // ---- documents ---------------------------------------------------------------------------
+
+    /// Puts rules and documents in force, or neither: what is refused changes nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn load(&self, control: Control, adopted: Adopted) -> Result<Answer, Unavailable> {
+        let _turn = self.inner.turn.lock().await;
+        let asked = self
+            .inner
+            .bus
+            .ask(|request| Input::Control { request, control });
+        let answer = asked.await?;
+        if matches!(answer, Answer::Done) {
+            self.adopt(adopted).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn adopt(&self, adopted: Adopted) -> Result<(), Unavailable> {
+        let Adopted { documents, texts } = adopted;
+        let now = self.inner.bus.now().wall_ms;
+        let entries = {
+            let kept = self.inner.bus.kept().read();
+            let enabled = documents.monitors().filter(|it| it.enabled);
+            let since = enabled.map(|it| {
+                let before = kept.in_force.since.get(&it.name);
+                (it.name.clone(), before.copied().unwrap_or(now))
+            });
+            let since: BTreeMap<String, i64> = since.collect();
+            let mut entries = Vec::new();
+            let came = texts != kept.in_force.texts;
+            if came {
+                entries = Entry::coming(&texts);
+            }
+            if came || since != kept.in_force.since {
+                entries.push(Entry::InForce { came, since });
+            }
+            let effects = kept.state.adopt(&documents);
+            if !effects.is_empty() {
+                entries.push(Entry::Effects(effects));
+            }
+            entries
+        };
+        for entry in entries {
+            self.keep(vec![entry]).await?;
+        }
+        self.inner.documents.store(Arc::new(documents));
+        Ok(())
+    }
+
+    /// Takes over documents that the journal has, as long as no files say otherwise.
+    pub fn resume(&self, documents: Documents) {
+        self.inner.documents.store(Arc::new(documents));
+    }
+
+    // ---- scans -------------------------------------------------------------------------------
+
+    /// Begins a scan: a monitor's, for one tick.
+    ///
+    /// # Errors
+    /// [`TickError`].
+    pub fn begin(&self, monitor: &str, tick: i64) -> Result<Scanning, TickError> {
+        if self.documents().monitor(monitor).is_none() {
+            return Err(TickError::NoMonitor);
+        }
+        let mut scanning = self.locked_scanning();
+        if scanning.contains_key(monitor) {
+            return Err(TickError::Busy);
+        }
+        scanning.insert(monitor.to_owned(), tick);
+        Ok(Scanning {
+            decisions: self.clone(),
+            monitor: monitor.to_owned(),
+            tick,
+        })
+    }
+
+    fn locked_scanning(&self) -> MutexGuard<'_, BTreeMap<String, i64>> {
+        let scanning = self.inner.scanning.lock();
+        scanning.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn scan(&self, monitor: &str, tick: i64) -> Result<Done, TickError> {
+        let same = self.index(monitor).ok_or(TickError::NoMonitor)?;
+        loop {
+            let _turn = self.inner.turn.lock().await;
+            let (matched_running, routing) = self.inner.bus.routing();
+            let (records, done) = {
+                let kept = self.inner.bus.kept().read();
+                let documents = self.documents();
+                let home = &self.inner.bus.identity().home;
+                let page = scan::page(&documents, &kept.state, home, monitor, tick, &same, PAGE);
+                let page = page.ok_or(TickError::NoMonitor)?;
+                let events = page.emissions.iter();
+                let mut records: Vec<_> = events.filter_map(|it| self.emit(it, &routing)).collect();
+                records.push((None, annex(&Entry::Effects(page.effects))));
+                (records, page.done)
+            };
+            // Of rules that changed meanwhile, the same page is asked again.
+            let written = self.write(records, None, matched_running).await?;
+            if let Some(done) = done.filter(|_| written.is_some()) {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// The index of equal fields, made in pieces.
+    fn index(&self, monitor: &str) -> Option<Same> {
+        let documents = self.documents();
+        let monitor = documents.monitor(monitor)?;
+        let mut same = Same::default();
+        let mut after: Option<Ref> = None;
+        loop {
+            let kept = self.inner.bus.kept().read();
+            let objects: Vec<_> = kept
+                .state
+                .shown(&monitor.resource, after.as_ref())
+                .take(INDEXED)
+                .collect();
+            let Some((last, _)) = objects.last() else {
+                return Some(same);
+            };
+            let last = (*last).clone();
+            if !same.add(monitor, objects.into_iter()) {
+                return Some(same);
+            }
+            after = Some(last);
+        }
+    }
+
+    fn emit(&self, emission: &Emission, routing: &Routing) -> Option<(Option<u128>, Vec<u8>)> {
+        let accepted_ms = self.inner.bus.now().wall_ms;
+        let envelope = emission.json.as_bytes();
+        let routed = routing.route(
+            &emission.bus,
+            envelope,
+            self.inner.bus.shapers(),
+            accepted_ms,
+        );
+        let Ok(routed) = routed else {
+            tracing::error!(
+                id = emission.id,
+                "an event of a monitor matches too many targets"
+            );
+            return None;
+        };
+        let event = Record::Event {
+            deliveries: routed.deliveries,
+            event: record::Event {
+                accepted_ms,
+                id: &emission.id,
+                bus: &emission.bus,
+                trace: "",
+                envelope,
+            },
+        };
+        Some((Some(event_key(&emission.id)), event.encode()))
+    }
+
+    /// The tick of a monitor's scan that runs now.
+    #[must_use]
+    pub fn scanning(&self, monitor: &str) -> Option<i64> {
+        self.locked_scanning().get(monitor).copied()
+    }
+}
+
+/// A scan that has begun; there is one of each monitor at a time.
+pub struct Scanning {
+    decisions: Decisions,
+    monitor: String,
+    tick: i64,
+}
+
+impl Scanning {
+    /// Goes through the objects. Dropped before the end, it goes on with the next scan of the same tick.
+    ///
+    /// # Errors
+    /// [`TickError`].
+    pub async fn run(self) -> Result<Done, TickError> {
+        self.decisions.scan(&self.monitor, self.tick).await
+    }
+}
+
+impl Drop for Scanning {
+    fn drop(&mut self) {
+        self.decisions.locked_scanning().remove(&self.monitor);
+    }
+}
+
+fn annex(entry: &Entry) -> Vec<u8> {
+    Record::Annex {
+        bytes: &entry.encode(),
+    }
+    .encode()
+}
+
+/// Who raised an event: the id of what a monitor emits is made of monitor, object and tick, so it says so
+/// itself, also after a crash.
+fn raised(documents: &Documents, event: &Event) -> Raised {
+    let object = event.value["resources"][0].as_str().and_then(Ref::parse);
+    let by = object.and_then(|object| {
+        let mut monitors = documents.monitors();
+        monitors.find(|it| scan::id(&it.name, &object, event.time) == event.text("id"))
+    });
+    by.map_or(Raised::Outside, |it| Raised::Monitor(it.name.clone()))
+}
