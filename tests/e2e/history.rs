@@ -204,7 +204,7 @@ fn lamps() -> Vec<(String, String)> {
     let failed = json!({
         "Name": "lamp-failed",
         "Match": [{"Source": "street", "DetailType": "Lamp failed"}],
-        "Resource": {"Type": "lamp", "Id": ["detail:lamp"]},
+        "Resource": {"Type": "lamp", "Id": ["$.detail.lamp"]},
     });
     let note = json!({
         "Name": "note",

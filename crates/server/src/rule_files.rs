@@ -19,10 +19,13 @@ pub mod keeper;
 pub mod lint;
 mod read;
 
+pub use read::redacted;
+
 use crate::annex::Text;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use bus_core::document::{Kind, Rule, Webhook};
 use bus_core::name::{Arn, BusName, Home, QueueName, RuleName, TargetId};
+use documents::{DESTINATIONS, TRIGGERS};
 use lifecycle::documents::Documents;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,8 +39,6 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
-/// The folder beside `rules` whose files say what `api-destination/NAME` means.
-const DESTINATIONS: &str = "destinations";
 
 /// What became of the newest look at the rule files.
 #[derive(Debug, Clone, Default)]
@@ -159,29 +160,57 @@ pub fn load(dir: &Path, context: &Context) -> Result<Loaded, LoadError> {
     Ok(loaded)
 }
 
+/// Reads a directory of rule files and documents that came by the API as one set. `absent` says that there need
+/// be no directory.
+///
+/// # Errors
+/// [`LoadError`], with every fault that could be told at once.
+pub fn load_with(
+    dir: &Path,
+    by_api: &[Text],
+    absent: bool,
+    context: &Context,
+) -> Result<Loaded, LoadError> {
+    let (files, warnings) = match find(dir) {
+        Err(LoadError::Missing(_)) if absent => (Vec::new(), Vec::new()),
+        found => found?,
+    };
+    let mut loaded = load_all(&files, by_api, context).map_err(LoadError::Faults)?;
+    loaded.warnings.splice(0..0, warnings);
+    Ok(loaded)
+}
+
 /// Reads these files as one set.
 ///
 /// # Errors
 /// Every fault that could be told at once, in the order of files and text.
 pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
+    load_all(files, &[], context)
+}
+
+fn load_all(
+    files: &[PathBuf],
+    by_api: &[Text],
+    context: &Context,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let mut set = Set::default();
     for path in files {
         match read_text(path) {
-            Ok(text) => match folder(path) {
-                Some(DESTINATIONS) => {
-                    let (destination, faults) = read::destination(path, &text, context);
-                    set.faults.extend(faults);
-                    set.destinations_written.extend(destination);
-                }
-                Some(folder) => set.documents.add(folder, path, text),
-                None => {
-                    let read = read::file(path, &text, context);
-                    set.documents.add_triggers(&read);
-                    set.add(read);
-                }
-            },
+            Ok(text) => set.read(
+                Text {
+                    folder: folder(path).unwrap_or(TRIGGERS).to_owned(),
+                    name: String::new(),
+                    file: path.display().to_string(),
+                    text,
+                    by_api: false,
+                },
+                context,
+            ),
             Err(fault) => set.faults.push(*fault),
         }
+    }
+    for text in by_api {
+        set.read(text.clone(), context);
     }
     set.check_webhooks();
     let destinations = set.lead_to_destinations();
@@ -220,6 +249,27 @@ struct Set {
 }
 
 impl Set {
+    fn read(&mut self, mut text: Text, context: &Context) {
+        let path = Path::new(&text.file);
+        match text.folder.as_str() {
+            DESTINATIONS => {
+                let (destination, faults) = read::destination(path, &text.text, context);
+                self.faults.extend(faults);
+                if let Some(destination) = destination {
+                    text.name.clone_from(&destination.name);
+                    self.destinations_written.push(destination);
+                    self.documents.keep(text);
+                }
+            }
+            TRIGGERS => {
+                let read = read::file(path, &text.text, context);
+                self.documents.add_triggers(&read, &text);
+                self.add(read);
+            }
+            _ => self.documents.add(text),
+        }
+    }
+
     fn add(&mut self, read: read::Read) {
         self.faults.extend(read.faults);
         self.queues.extend(read.queues);
