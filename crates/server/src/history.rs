@@ -40,7 +40,7 @@ const LINGER: Duration = Duration::from_millis(50);
 /// Pause before a transaction that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a reader waits for what was handed over before: people may look while the disk takes nothing.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_secs(5);
 /// Pause between two looks for what is too old, by the system's time and by that of firings.
 const SWEEP: Duration = Duration::from_secs(10 * 60);
 const SWEEP_MS: i64 = 10 * 60 * 1_000;
