@@ -154,6 +154,24 @@ fn keys(
     found
 }
 
+/// How many firings the history has of each event.
+fn fired(server: &Server) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/history/firings?limit={TOGETHER}{cursor}");
+        let page = get(server, &path);
+        for row in page["firings"].as_array().expect("a list") {
+            let event = row["eventId"].as_str().expect("a text").to_owned();
+            *found.entry(event).or_default() += 1;
+        }
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return found,
+        }
+    }
+}
+
 #[test]
 fn a_scan_is_neither_lost_nor_repeated_by_kill_9() {
     let kills = setting("BUSBAR_FIRING_KILLS", 3);
@@ -215,6 +233,14 @@ fn a_scan_is_neither_lost_nor_repeated_by_kill_9() {
         faults[..faults.len().min(20)].join("\n")
     );
     assert_eq!(events.len(), (tick + 1) * OBJECTS, "nothing is invented");
+    let fired = fired(&server);
+    let once = fired.values().all(|count| *count == 1);
+    assert!(once, "the history has a firing twice");
+    assert_eq!(
+        fired.len(),
+        (tick + 1) * OBJECTS,
+        "the history has them all"
+    );
     let stream = get(&server, "/v1/streams?object=lamp/00000")["streams"][0].clone();
     assert_eq!(stream["count"], (tick + 1).min(REPETITIONS));
 }

@@ -256,7 +256,7 @@ impl Bus {
             let status = self.get("/v1/status");
             let mut targets = status["targets"].as_array().unwrap().iter();
             let idle = targets.all(|it| it["pending"] == 0);
-            if idle && self.get("/v1/firings?limit=1")["underWay"] == 0 {
+            if idle && status["firings"]["under_way"] == 0 {
                 return;
             }
             assert!(begin.elapsed() < SETTLED, "deliveries have not ended");

@@ -129,7 +129,7 @@ impl Bus {
 
     /// Rows and notifications of the firings that are new.
     fn look(&mut self, seen: &mut Seen, requests: usize) {
-        let rows = self.get(&format!("/v1/firings?limit={ROWS}"))["firings"].clone();
+        let rows = self.get(&format!("/v1/history/firings?limit={ROWS}"))["firings"].clone();
         let mut fresh = rows.as_array().unwrap().clone();
         fresh.reverse();
         fresh.retain(|row| self.known.insert(text(&row["firing"])));

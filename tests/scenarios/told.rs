@@ -95,7 +95,10 @@ fn the_events_api_knows_ordinary_rules_alone() {
     assert_eq!(by_target["RuleNames"], json!([]));
     bus.put_line("events/clm-certificate-status-changed.jsonl", 1);
     assert_eq!(
-        bus.get("/v1/firings")["firings"].as_array().unwrap().len(),
+        bus.get("/v1/history/firings")["firings"]
+            .as_array()
+            .unwrap()
+            .len(),
         1,
         "all of it goes on"
     );
@@ -207,7 +210,7 @@ fn gen_05_each_invalid_document_is_refused_with_its_code() {
         rules(&bus).get("fault").is_none()
     });
     bus.put_line("events/clm-certificate-status-changed.jsonl", 1);
-    let row = bus.get("/v1/firings?limit=1")["firings"][0].clone();
+    let row = bus.get("/v1/history/firings?limit=1")["firings"][0].clone();
     assert_eq!(
         row["objects"][0]["evaluations"][0]["trigger"],
         "status-platform"
@@ -444,7 +447,7 @@ fn gen_07_the_work_of_an_event_is_that_of_its_scopes() {
     event["detail"]["newStatus"] = "Revoked".into();
     bus.call("POST", "/v1/buses/default/envelopes", &event);
     bus.settle();
-    let row = bus.get("/v1/firings?limit=1")["firings"][0].clone();
+    let row = bus.get("/v1/history/firings?limit=1")["firings"][0].clone();
     let object = &row["objects"][0];
     let groups = ["group/g-7", "group/g-77777", "group/g-99999"];
     assert_eq!(object["applied"], json!(groups));
@@ -467,7 +470,7 @@ fn gen_08_history_and_dry_run_tell_the_same() {
             .map(|kind| bus.get(&format!("/v1/inventory/{kind}?limit=1000")))
             .collect();
         all.push(bus.get("/v1/streams?limit=1000"));
-        all.push(bus.get("/v1/firings?limit=1000"));
+        all.push(bus.get("/v1/history/firings?limit=1000"));
         all
     };
     let before = everything(&bus);
@@ -481,7 +484,7 @@ fn gen_08_history_and_dry_run_tell_the_same() {
 
     bus.put_line("events/clm-certificate-status-changed.jsonl", 3);
     let read = |by: &str| {
-        let rows = bus.get(&format!("/v1/firings?{by}"))["firings"].clone();
+        let rows = bus.get(&format!("/v1/history/firings?{by}"))["firings"].clone();
         assert_eq!(rows.as_array().unwrap().len(), 1, "{by}");
         rows[0].clone()
     };

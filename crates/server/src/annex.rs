@@ -4,16 +4,20 @@
 //! documents, the state of crate `lifecycle`, and inboxes. All others only look. A look holds the lock that the
 //! core needs to apply the next record, so it is to be short.
 
+use crate::history::Row;
+use bus_core::record::Record;
 use bus_core::state::Annex;
 use lifecycle::reference::Ref;
 use lifecycle::state::{Effect, State};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// Notifications of one inbox; the oldest go first.
 pub const INBOX_MAX: usize = 1_000;
-/// Effects of one text of a snapshot.
+/// Notices of which a channel gave up that are remembered; the oldest go first.
+const GAVE_UP_MAX: usize = 10_000;
+/// Effects, or rows, of one text of a snapshot.
 const EFFECTS_TOLD: usize = 512;
 /// Bytes of documents in one record, and one document more.
 const TEXTS_BYTES_MAX: usize = 2 << 20;
@@ -87,6 +91,8 @@ pub enum Entry {
     Effects(Vec<Effect>),
     /// Notifications that went into inboxes.
     Inbox(Vec<Inbound>),
+    /// What the history is told. Of it only what gave up is kept here.
+    History(Vec<Row>),
 }
 
 impl Entry {
@@ -117,6 +123,72 @@ impl Entry {
     }
 }
 
+/// Rows for the history in the body of a journal's record.
+#[must_use]
+pub fn history_rows(body: &[u8]) -> Option<Vec<Row>> {
+    let Ok(Record::Annex { bytes }) = Record::decode(body) else {
+        return None;
+    };
+    match serde_json::from_slice(bytes) {
+        Ok(Entry::History(rows)) => Some(rows),
+        _ => None,
+    }
+}
+
+/// Names a notice: firing, object, trigger, action, profile.
+pub type NoticeKey = (String, String, String, u32, String);
+
+/// Channels that gave up, by notice.
+#[derive(Debug, Default)]
+struct GaveUp {
+    channels: BTreeMap<NoticeKey, BTreeSet<String>>,
+    /// Oldest first.
+    order: VecDeque<NoticeKey>,
+}
+
+impl GaveUp {
+    fn add(&mut self, row: Row) {
+        let Row::GaveUp {
+            firing,
+            object,
+            trigger,
+            action,
+            profile,
+            channel,
+            ..
+        } = row
+        else {
+            return;
+        };
+        let key = (firing, object, trigger, action, profile);
+        if !self.channels.contains_key(&key) {
+            self.order.push_back(key.clone());
+        }
+        self.channels.entry(key).or_default().insert(channel);
+        if GAVE_UP_MAX < self.order.len()
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.channels.remove(&oldest);
+        }
+    }
+
+    /// The rows that make it.
+    fn rows(&self) -> impl Iterator<Item = Row> {
+        self.order.iter().flat_map(|key| {
+            let (firing, object, trigger, action, profile) = key.clone();
+            self.channels[key].iter().map(move |channel| Row::GaveUp {
+                firing: firing.clone(),
+                object: object.clone(),
+                trigger: trigger.clone(),
+                action,
+                profile: profile.clone(),
+                channel: channel.clone(),
+                why: String::new(),
+            })
+        })
+    }
+}
+
 /// All that is kept.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -127,9 +199,19 @@ pub struct Kept {
     coming: Vec<Text>,
     /// By recipient, oldest first.
     pub inboxes: BTreeMap<Ref, VecDeque<Inbound>>,
+    gave_up: GaveUp,
 }
 
 impl Kept {
+    /// Whether a notice that so many have, channels and inboxes, reaches nobody any more once this channel
+    /// gives up, and did until now.
+    #[must_use]
+    pub fn is_last(&self, notice: &NoticeKey, channel: &str, held_by: usize) -> bool {
+        let gone = self.gave_up.channels.get(notice);
+        let others = gone.map_or(0, BTreeSet::len);
+        others + 1 == held_by && gone.is_none_or(|gone| !gone.contains(channel))
+    }
+
     fn apply(&mut self, entry: Entry) {
         match entry {
             Entry::Coming { first, texts } => {
@@ -145,6 +227,7 @@ impl Kept {
                 }
             }
             Entry::Effects(effects) => effects.iter().for_each(|it| self.state.apply(it)),
+            Entry::History(rows) => rows.into_iter().for_each(|row| self.gave_up.add(row)),
             Entry::Inbox(inbound) => {
                 for one in inbound {
                     let inbox = self.inboxes.entry(one.recipient.clone()).or_default();
@@ -195,6 +278,11 @@ impl Annex for Shared {
         while effects.peek().is_some() {
             let some = effects.by_ref().take(EFFECTS_TOLD).collect();
             told.push(Entry::Effects(some).encode());
+        }
+        let mut gave_up = kept.gave_up.rows().peekable();
+        while gave_up.peek().is_some() {
+            let some = gave_up.by_ref().take(EFFECTS_TOLD).collect();
+            told.push(Entry::History(some).encode());
         }
         for inbox in kept.inboxes.values() {
             told.push(Entry::Inbox(inbox.iter().cloned().collect()).encode());

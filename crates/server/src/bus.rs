@@ -7,6 +7,7 @@
 
 use crate::annex::Shared;
 use crate::clock::Clock;
+use crate::history::History;
 use crate::router::{Router, Routing};
 use crate::shapers::Shapers;
 use crate::store::{Appender, Store, to_journal};
@@ -93,6 +94,7 @@ struct Inner {
     identity: Identity,
     shapers: Arc<Shapers>,
     kept: Shared,
+    history: History,
     refusing: AtomicBool,
     rescheduled: Arc<Rescheduled>,
 }
@@ -167,6 +169,7 @@ impl Bus {
             state,
             clock,
             kept,
+            history,
             lock,
         } = store;
         let mut random = [0; 40];
@@ -206,6 +209,7 @@ impl Bus {
                 },
                 shapers: Arc::new(Shapers::new(home)),
                 kept,
+                history: history.clone(),
                 refusing: AtomicBool::new(false),
                 rescheduled: Arc::clone(&rescheduled),
             }),
@@ -233,6 +237,7 @@ impl Bus {
             last_free: 0,
             stopping: None,
             options,
+            history,
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -265,6 +270,12 @@ impl Bus {
     #[must_use]
     pub fn kept(&self) -> &Shared {
         &self.inner.kept
+    }
+
+    /// What decisions came to, for people.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.inner.history
     }
 
     /// The rules as they are now, and since when, on the running clock.
@@ -520,6 +531,7 @@ struct Owner {
     last_free: u64,
     stopping: Option<Stopping>,
     options: Options,
+    history: History,
     /// Held while the journal is.
     _lock: std::fs::File,
 }
@@ -763,11 +775,14 @@ impl Owner {
         self.last_free = now.running_ms;
         let journal = &mut self.appender.journal;
         let segments = journal.segments();
+        let covered = journal
+            .snapshot_position()
+            .min(self.history.needed_behind());
         let mut kept: u64 = segments.iter().filter(|s| s.sealed).map(|s| s.bytes).sum();
         let oldest =
             now.wall_ms - i64::try_from(self.options.trail.as_millis()).unwrap_or(i64::MAX);
         for segment in segments {
-            let covered = segment.sealed && segment.last <= journal.snapshot_position();
+            let covered = segment.sealed && segment.last <= covered;
             let finished = covered && !self.core.state().holds_segment(segment.id.0);
             if finished && (segment.wall_ms < oldest || self.options.trail_bytes < kept) {
                 kept -= segment.bytes;

@@ -50,6 +50,10 @@ pub struct Config {
     pub trail: Duration,
     /// How many bytes of finished segments stay for the trail.
     pub trail_bytes: u64,
+    /// How long firings stay in the history, in days; 0 = for ever.
+    pub history_days: u64,
+    /// How many firings stay in the history; 0 = as many as there are.
+    pub history_firings_max: u64,
     /// Sum of the sizes of the entries of a `PutEvents`, in bytes; less than this.
     pub put_bytes_max: usize,
     /// Size of a request's body, in bytes.
@@ -99,6 +103,8 @@ impl Default for Config {
             accept_data_loss: false,
             trail: Duration::from_secs(24 * 60 * 60),
             trail_bytes: 1 << 30,
+            history_days: 90,
+            history_firings_max: 0,
             put_bytes_max: bus_core::limits::PUT_BYTES_MAX,
             body_bytes_max: 4 << 20,
             header_timeout: Duration::from_secs(10),

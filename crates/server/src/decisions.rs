@@ -9,6 +9,7 @@
 
 use crate::annex::{Entry, Inbound, Kept, Text};
 use crate::bus::{Bus, Unavailable};
+use crate::history::{self, Row};
 use crate::router::{Routing, delivery};
 use arc_swap::ArcSwap;
 use bus_core::core::{Answer, Attempt, Attempted, Control, Decided, Input};
@@ -27,7 +28,7 @@ use lifecycle::reference::Ref;
 use lifecycle::scan::{self, Done, Emission, Same};
 use lifecycle::state::{Draft, Effect};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
@@ -37,8 +38,6 @@ use uuid::Uuid;
 const PAGE: usize = 256;
 /// Objects looked at under one lock when their fields are indexed.
 const INDEXED: usize = 2_000;
-/// Firings whose rows are kept.
-const ROWS_MAX: usize = 10_000;
 /// How often a decision is made again when rules changed under it.
 const TRIES_MAX: usize = 3;
 /// Firings and notes that wait for their turn.
@@ -59,7 +58,6 @@ struct Inner {
     under_way: AtomicUsize,
     /// The tick of each monitor whose scan runs.
     scanning: Mutex<BTreeMap<String, i64>>,
-    rows: Mutex<VecDeque<FiringRow>>,
 }
 
 enum Job {
@@ -83,8 +81,8 @@ struct OfNotice {
     action: u32,
     profile: String,
     step: Option<Step>,
-    /// Nobody else has it: neither another channel nor an inbox.
-    alone: bool,
+    /// Channels and inboxes that have it.
+    held_by: usize,
 }
 
 /// Why a scan did not run.
@@ -132,7 +130,6 @@ impl Decisions {
                 open: watch::Sender::new(false),
                 under_way: AtomicUsize::new(0),
                 scanning: Mutex::default(),
-                rows: Mutex::default(),
             }),
         };
         runtime.spawn(decisions.clone().run(waiting));
@@ -179,28 +176,6 @@ impl Decisions {
         }
     }
 
-    /// Rows of the newest firings, newest first.
-    #[must_use]
-    pub fn rows(&self, wanted: impl Fn(&FiringRow) -> bool, most: usize) -> Vec<FiringRow> {
-        let rows = self.locked_rows();
-        let found = rows.iter().rev().filter(|row| wanted(row));
-        found.take(most).cloned().collect()
-    }
-
-    fn locked_rows(&self) -> MutexGuard<'_, VecDeque<FiringRow>> {
-        let rows = self.inner.rows.lock();
-        rows.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps a firing's row. The history takes its place.
-    fn record(&self, row: FiringRow) {
-        let mut rows = self.locked_rows();
-        rows.push_back(row);
-        if ROWS_MAX < rows.len() {
-            rows.pop_front();
-        }
-    }
-
     async fn run(self, mut waiting: mpsc::Receiver<Job>) {
         let mut open = self.inner.open.subscribe();
         if open.wait_for(|open| *open).await.is_err() {
@@ -211,7 +186,7 @@ impl Decisions {
                 Job::Fire(attempt) => self.decide(attempt).await,
                 Job::GaveUp(note, failure) => {
                     if let Ok(note) = serde_json::from_slice(&note) {
-                        self.note_failure(&note, &failure).await;
+                        self.note_failure(note, &failure).await;
                     }
                     self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -258,20 +233,15 @@ impl Decisions {
         };
         let decided = self.decide_read(&attempt, &record).await;
         match decided {
-            Ok(row) => {
-                row.into_iter().for_each(|row| self.record(row));
+            Ok(()) => {
                 self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
             }
             Err(Unavailable) => self.put_off(attempt, Some(record), "the journal takes nothing"),
         }
     }
 
-    /// Decides about the event of a record, and writes it. No row when nothing covers it any more.
-    async fn decide_read(
-        &self,
-        attempt: &Attempt,
-        bytes: &[u8],
-    ) -> Result<Option<FiringRow>, Unavailable> {
+    /// Decides about the event of a record, and writes it. Nothing but its end when nothing covers it any more.
+    async fn decide_read(&self, attempt: &Attempt, bytes: &[u8]) -> Result<(), Unavailable> {
         let record = Record::decode(bytes).ok();
         let record = record.as_ref().and_then(Record::event).copied();
         let event =
@@ -284,7 +254,7 @@ impl Decisions {
         let _turn = self.inner.turn.lock().await;
         for _ in 0..TRIES_MAX {
             let (matched_running, routing) = self.inner.bus.routing();
-            let mut row = None;
+            let mut rows = Vec::new();
             let mut records = Vec::new();
             if let (Some(record), Some(event)) = (record, &event) {
                 let documents = self.documents();
@@ -302,25 +272,50 @@ impl Decisions {
                         record,
                         firing: &firing,
                     };
-                    row = Some(self.block(&source, fired, &mut records));
+                    rows.push(Row::Firing(self.block(&source, fired, &mut records)));
                 }
             }
             let ends = Some(Box::new(attempt.clone()));
-            match self.write(records, ends, matched_running).await? {
-                true => return Ok(row),
-                false => continue,
+            if self.tell(rows, records, ends, matched_running).await? {
+                return Ok(());
             }
         }
         Err(Unavailable)
     }
 
-    /// Writes a block; false if it was routed by rules that are gone.
+    /// Writes a block and what the history is to know of it; false if it was routed by rules that are gone.
+    async fn tell(
+        &self,
+        rows: Vec<Row>,
+        mut records: Vec<(Option<u128>, Vec<u8>)>,
+        ends: Option<Box<Attempt>>,
+        matched_running: u64,
+    ) -> Result<bool, Unavailable> {
+        if rows.is_empty() {
+            let first = self.write(records, ends, matched_running).await?;
+            return Ok(first.is_some());
+        }
+        let history = self.inner.bus.history();
+        let coming = history.coming();
+        let index = records.len() as u64;
+        let entry = Entry::History(rows);
+        records.push((Some(history::KEY), annex(&entry)));
+        let written = self.write(records, ends, matched_running).await;
+        let first = written.inspect_err(|Unavailable| history.unsure())?;
+        if let (Some(first), Entry::History(rows)) = (first, entry) {
+            history.record(first + index, rows, coming);
+        }
+        Ok(first.is_some())
+    }
+
+    /// Writes a block and gives the position of its first record; `None` if it was routed by rules that are
+    /// gone.
     async fn write(
         &self,
         records: Vec<(Option<u128>, Vec<u8>)>,
         ends: Option<Box<Attempt>>,
         matched_running: u64,
-    ) -> Result<bool, Unavailable> {
+    ) -> Result<Option<u64>, Unavailable> {
         let decided = Box::new(Decided {
             records,
             ends,
@@ -331,8 +326,8 @@ impl Decisions {
             .bus
             .ask(|request| Input::Decided(request, decided));
         match asked.await? {
-            Answer::Stored(_) => Ok(true),
-            Answer::MatchAgain => Ok(false),
+            Answer::Stored(first) => Ok(Some(first)),
+            Answer::MatchAgain => Ok(None),
             _ => Err(Unavailable),
         }
     }
@@ -434,20 +429,20 @@ impl Decisions {
         notice: &Notice,
         records: &mut Vec<(Option<u128>, Vec<u8>)>,
     ) -> Vec<String> {
-        let mut gone = Vec::new();
-        let alone = notice.handovers.len() == 1 && notice.inbox.is_empty();
-        for handover in &notice.handovers {
-            let profile = RuleName::parse(&notice.profile).ok();
-            let version = profile.and_then(|profile| {
-                let internal = BusName::internal();
-                source
-                    .routing
-                    .handed(&internal, &profile, &handover.channel)
-            });
-            let Some(version) = version else {
-                gone.push(handover.channel.clone());
-                continue;
-            };
+        let profile = RuleName::parse(&notice.profile).ok();
+        let version = |channel: &str| {
+            let profile = profile.as_ref()?;
+            let internal = BusName::internal();
+            source.routing.handed(&internal, profile, channel)
+        };
+        let (there, gone): (Vec<_>, Vec<_>) = notice
+            .handovers
+            .iter()
+            .map(|it| (it, version(&it.channel)))
+            .partition(|(_, version)| version.is_some());
+        let held_by = there.len() + notice.inbox.len();
+        for (handover, version) in there {
+            let version = version.expect("partitioned by it");
             let note = Note {
                 firing: source.firing.to_owned(),
                 object: notice.object.clone(),
@@ -457,14 +452,14 @@ impl Decisions {
                     action: notice.action,
                     profile: notice.profile.clone(),
                     step: notice.step.clone(),
-                    alone,
+                    held_by,
                 }),
             };
             let body = handover.body.to_string();
             let (body, key) = (body.as_bytes(), &handover.id);
             records.push(self.made(source, version, body, key, &note));
         }
-        gone
+        gone.into_iter().map(|(it, _)| it.channel.clone()).collect()
     }
 
     fn made(
@@ -495,40 +490,47 @@ impl Decisions {
         (Some(event_key(source.record.id)), made.encode())
     }
 
-    async fn note_failure(&self, note: &Note, failure: &Failure) {
+    async fn note_failure(&self, note: Note, failure: &Failure) {
         let _turn = self.inner.turn.lock().await;
-        let gone = {
-            let mut rows = self.locked_rows();
-            let row = rows.iter_mut().rev().find(|row| row.firing == note.firing);
-            let subject = row.and_then(|row| {
-                let mut objects = row.objects.iter_mut();
-                objects.find(|it| it.object == note.object.as_str())
-            });
-            let evaluation = subject.and_then(|it| {
-                let mut evaluations = it.evaluations.iter_mut();
-                evaluations.find(|it| it.trigger == note.trigger)
-            });
-            match (evaluation, &note.notice) {
-                (Some(evaluation), Some(notice)) => {
-                    evaluation.gave_up(notice.action, &notice.profile, &note.to, &failure.text)
+        let (object, why) = (note.object.to_string(), failure.text.clone());
+        let Note {
+            firing,
+            trigger,
+            to,
+            notice,
+            ..
+        } = note;
+        let mut records = Vec::new();
+        let row = match notice {
+            None => Row::TargetFailed {
+                firing,
+                object,
+                trigger,
+                target: to,
+                why,
+            },
+            Some(notice) => {
+                let key = (firing, object, trigger, notice.action, notice.profile);
+                let kept = self.inner.bus.kept().read();
+                let step = notice.step.as_ref();
+                let step = step.filter(|_| kept.is_last(&key, &to, notice.held_by));
+                let back = step.and_then(|step| take_back(&kept.state, step));
+                records.extend(back.map(|it| (None, annex(&Entry::Effects(vec![it])))));
+                let (firing, object, trigger, action, profile) = key;
+                Row::GaveUp {
+                    firing,
+                    object,
+                    trigger,
+                    action,
+                    profile,
+                    channel: to,
+                    why,
                 }
-                (Some(evaluation), None) => {
-                    evaluation.target_failed(&note.to, &failure.text);
-                    false
-                }
-                // Its row is forgotten.
-                (None, notice) => notice.as_ref().is_some_and(|it| it.alone),
             }
         };
-        let step = note.notice.as_ref().and_then(|it| it.step.as_ref());
-        let Some(step) = step.filter(|_| gone) else {
-            return;
-        };
-        let effect = take_back(&self.inner.bus.kept().read().state, step);
-        if let Some(effect) = effect
-            && self.change(vec![effect]).await.is_err()
-        {
-            tracing::error!("a notification that reached nobody could not be taken back");
+        let now = self.inner.bus.now().running_ms;
+        if !matches!(self.tell(vec![row], records, None, now).await, Ok(true)) {
+            tracing::error!("a delivery was given up and its firing could not be told");
         }
     }
 
@@ -590,10 +592,8 @@ impl Decisions {
     async fn keep(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
         let records = entries.iter().map(|it| (None, annex(it))).collect();
         let now = self.inner.bus.now().running_ms;
-        match self.write(records, None, now).await? {
-            true => Ok(()),
-            false => Err(Unavailable),
-        }
+        self.write(records, None, now).await?.ok_or(Unavailable)?;
+        Ok(())
     }
 
     // ---- documents ---------------------------------------------------------------------------
@@ -697,7 +697,7 @@ impl Decisions {
             };
             // Of rules that changed meanwhile, the same page is asked again.
             let written = self.write(records, None, matched_running).await?;
-            if let Some(done) = done.filter(|_| written) {
+            if let Some(done) = done.filter(|_| written.is_some()) {
                 return Ok(done);
             }
         }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod diagnostic;
 pub mod config;
 pub mod shapers;
+pub mod history;
 pub mod annex;
 pub mod store;
 pub mod router;

@@ -175,6 +175,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         if let Err(faults) = keeper.start().await {
             doors.bus.stop().await;
+            doors.bus.history().close();
             let _ = tokio::task::spawn_blocking(move || core.join()).await;
             return Err(ServeError::Rules(faults));
         }
@@ -228,10 +229,14 @@ impl Server {
         for task in &self.tasks {
             task.abort();
         }
-        // A core that panicked has failed as a disk does (F35).
-        tokio::task::spawn_blocking(move || self.core.join().unwrap_or(70))
-            .await
-            .unwrap_or(70)
+        tokio::task::spawn_blocking(move || {
+            // A core that panicked has failed as a disk does (F35).
+            let code = self.core.join().unwrap_or(70);
+            self.doors.bus.history().close();
+            code
+        })
+        .await
+        .unwrap_or(70)
     }
 }
 

@@ -1,14 +1,16 @@
 //! The data directory, opened: lock, format, journal, and the state that it tells.
 
-use crate::annex::Shared;
+use crate::annex::{Shared, history_rows};
 use crate::clock::{Clock, wall_ms};
 use crate::config::Config;
+use crate::history::{History, HistoryError, Keep, Source};
 use bus_core::core::{Append, Full};
 use bus_core::record::{Place, Record};
 use bus_core::state::{Now, State};
 use journal::disk::{Disk, OsDisk};
 use journal::file::{FileJournal, OpenError};
 use journal::{AppendError, Journal, Room, SegmentId, Sequence, Stamp};
+use lifecycle::moment::DAY_MS;
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -43,6 +45,9 @@ pub enum StoreError {
     /// Its journal is damaged or cannot be read.
     #[error("the journal could not be opened")]
     Journal(#[source] OpenError),
+    /// Its history.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }
 
 impl StoreError {
@@ -54,6 +59,7 @@ impl StoreError {
             Self::Locked(_) => 75,
             Self::Format { .. } => 76,
             Self::Journal(_) => 74,
+            Self::History(error) => error.exit_code(),
         }
     }
 }
@@ -68,6 +74,8 @@ pub struct Store {
     pub clock: Clock,
     /// The part of the state that decisions read.
     pub kept: Shared,
+    /// What decisions came to, for people.
+    pub history: History,
     /// Kept open: the lock ends with it.
     pub lock: File,
 }
@@ -121,13 +129,28 @@ pub fn open(config: &Config) -> Result<Store, StoreError> {
     let (journal, state) =
         read_back(Arc::new(OsDisk), &journal_dir, &options, state).map_err(StoreError::Journal)?;
     let clock = Clock::start(state.running_ms);
+    let source = Source {
+        reader: journal.reader(),
+        rows: history_rows,
+    };
+    let history = History::open(&data.join("history.sqlite"), keep(config), source)?;
     Ok(Store {
         journal,
         state,
         clock,
         kept,
+        history,
         lock,
     })
+}
+
+fn keep(config: &Config) -> Keep {
+    let days = i64::try_from(config.history_days).expect("bounded by its setting");
+    Keep {
+        age_ms: (days > 0).then_some(days * DAY_MS),
+        firings: (config.history_firings_max > 0).then_some(config.history_firings_max),
+        now: wall_ms,
+    }
 }
 
 /// Opens the journal in `dir` and makes of an empty state that of all it tells.

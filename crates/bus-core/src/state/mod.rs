@@ -915,6 +915,7 @@ impl State {
             Ok(Record::Event { deliveries, .. } | Record::Made { deliveries, .. }) => deliveries
                 .iter()
                 .all(|version| self.versions.contains_key(&(version & !MUST_WAIT))),
+            Ok(Record::Annex { .. }) => true,
             _ => false,
         }
     }

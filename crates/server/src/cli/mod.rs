@@ -16,6 +16,7 @@ mod data;
 mod dlq;
 mod event;
 mod explain;
+mod history;
 mod pattern;
 mod put;
 mod queue;
@@ -72,6 +73,8 @@ enum Command {
     Status(status::Status),
     /// Tell the story of an event: rules matched, attempts, where it ended.
     Event(event::Event),
+    /// Show what triggers did, or tell the story of one firing.
+    History(history::History),
     /// Look at dead letters and bring them back.
     #[command(subcommand)]
     Dlq(dlq::Command),
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Queue(command) => command.run(json),
         Command::Status(command) => command.run(json),
         Command::Event(command) => command.run(json),
+        Command::History(command) => command.run(json),
         Command::Dlq(command) => command.run(json),
         Command::Data(command) => command.run(json),
         Command::Config(command) => command.run(json),

@@ -3,6 +3,7 @@
 use super::config::Settings;
 use super::{Failure, Outcome, colours};
 use crate::config::Config;
+use crate::history::HistoryError;
 use crate::serve::{ServeError, Server};
 use crate::store::StoreError;
 use clap::Args;
@@ -218,6 +219,16 @@ fn explain(error: ServeError, json: bool) -> Failure {
         ServeError::Store(StoreError::Journal(_)) => {
             "look at it with `busbar data check --data DIR`, restore the directory from a copy, or start without the \
              damaged records with --accept-data-loss"
+        }
+        ServeError::Store(StoreError::History(HistoryError::Unusable { .. })) => {
+            "make it and its directory writable for this user, and look for room on the disk"
+        }
+        ServeError::Store(StoreError::History(HistoryError::Version { .. })) => {
+            "start the busbar that wrote it, or move it away: what the journal still has is then shown"
+        }
+        ServeError::Store(StoreError::History(_)) => {
+            "restore it and its -wal file from a copy, or move both away: what the journal still has is then \
+             shown, and nothing else is lost, since no decision reads it"
         }
         ServeError::Unavailable(_) => {
             "the disk took not even the start record: look for room and for errors of the disk"

@@ -317,6 +317,20 @@ pub static SETTINGS: &[Setting] = &[
         |c: &mut Config, n| c.trail_bytes = n
     ),
     number!(
+        "history.days",
+        0,
+        366_000,
+        |c: &Config| c.history_days,
+        |c: &mut Config, n| c.history_days = n
+    ),
+    number!(
+        "history.firings_max",
+        0,
+        1 << 60,
+        |c: &Config| c.history_firings_max,
+        |c: &mut Config, n| c.history_firings_max = n
+    ),
+    number!(
         "limits.put_events_bytes",
         1_024,
         16 << 20,

@@ -1,4 +1,4 @@
-//! Our own doors for what decisions go by: inventory, inboxes, monitors by hand, dry runs, rows of firings.
+//! Our own doors for what decisions go by: inventory, inboxes, monitors by hand, dry runs.
 //!
 //! An object's JSON is that of certificate-lifecycle.md 5.2. `PUT` replaces it, `PATCH` changes the members that
 //! it names; both may claim a time with `updatedAt`.
@@ -48,8 +48,7 @@ pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Opti
         ["streams"] if get => streams(doors, request),
         ["monitors", name, "ticks"] if post => tick(doors, request, name).await,
         ["triggers", "dry-run"] if post => dry_run(doors, request),
-        ["firings"] if get => firings(doors, request),
-        ["inventory", _] | ["inbox", _, _] | ["streams" | "firings"] => {
+        ["inventory", _] | ["inbox", _, _] | ["streams"] => {
             return Some(not_allowed(request, "GET"));
         }
         ["inventory"] => return Some(not_allowed(request, "POST")),
@@ -247,7 +246,7 @@ fn streams(doors: &Doors, request: &Request) -> Answered {
     Ok(told(&json!({ "streams": found })))
 }
 
-// ---- monitors and firings ------------------------------------------------------------------------------
+// ---- monitors and dry runs ----------------------------------------------------------------------------
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -309,26 +308,4 @@ fn dry_run(doors: &Doors, request: &Request) -> Answered {
             .hint("its source and detail-type have to be in the `Match` of a catalogue entry")
     })?;
     Ok(told(&json!(row)))
-}
-
-fn firings(doors: &Doors, request: &Request) -> Answered {
-    let given = query(request, &["eventId", "event", "object", "trigger", "limit"])?;
-    let most = limit(given.get("limit"))?;
-    let is = |name: &str, found: &str| given.get(name).is_none_or(|wanted| wanted == found);
-    let rows = doors.decisions.rows(
-        |row| {
-            let mut objects = row.objects.iter();
-            let of = |name| given.contains_key(name);
-            let about = objects.any(|it| {
-                is("object", &it.object)
-                    && (!of("trigger") || it.evaluations.iter().any(|e| is("trigger", &e.trigger)))
-            });
-            is("eventId", &row.event_id)
-                && is("event", &row.event)
-                && (about || !(of("object") || of("trigger")))
-        },
-        most,
-    );
-    let under_way = doors.decisions.under_way();
-    Ok(told(&json!({ "firings": rows, "underWay": under_way })))
 }

@@ -23,8 +23,10 @@ use serde_json::json;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
 
+mod history;
+
 const JSON: &str = "application/json";
-/// Dead letters of one page when the caller does not say, and at most.
+/// Dead letters or firings of one page when the caller does not say, and at most.
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 
@@ -49,6 +51,8 @@ pub async fn answer(doors: &Doors, request: Request) -> Response {
         ["events", ..] if get => trail_of(doors, &request, &path["events".len()..]).await,
         ["dead-letters"] if get => dead_letters_of(doors, &request).await,
         ["dead-letters", "redrive"] if post => redrive(doors, &request).await,
+        ["history", "firings"] if get => history::firings(doors, &request).await,
+        ["history", "firings", id] if get => history::firing(doors, &request, id).await,
         ["buses", bus, "tail"] if get => tail_of(doors, &request, bus).await,
         ["buses", bus, "events"] if post => match decode(bus) {
             Some(bus) => return native_put::events(doors, request, bus).await,
@@ -58,7 +62,11 @@ pub async fn answer(doors: &Doors, request: Request) -> Response {
             Some(bus) => return native_put::envelopes(doors, request, bus).await,
             None => Err(NativeError::unknown_path(&request.path)),
         },
-        ["status" | "dead-letters"] | ["events", _, ..] | ["buses", _, "tail"] => {
+        ["status" | "dead-letters"]
+        | ["events", _, ..]
+        | ["buses", _, "tail"]
+        | ["history", "firings"]
+        | ["history", "firings", _] => {
             return not_allowed(&request, "GET");
         }
         ["dead-letters", "redrive"] | ["buses", _, "events" | "envelopes"] => {
@@ -316,6 +324,17 @@ pub(super) fn query(
     Ok(given)
 }
 
+/// How many are wanted on one page.
+fn limit(given: &mut HashMap<String, String>) -> Result<usize, NativeError> {
+    let Some(text) = given.remove("limit") else {
+        return Ok(LIMIT_DEFAULT);
+    };
+    let number = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
+    number.ok_or_else(|| {
+        NativeError::validation(&format!("`limit` must be a number from 1 to {LIMIT_MAX}"))
+    })
+}
+
 /// A part of a path, its percent-encoding undone; `None` if that gives no text.
 pub(super) fn decode(part: &str) -> Option<String> {
     let mut out = Vec::with_capacity(part.len());
@@ -360,11 +379,14 @@ async fn status_of(doors: &Doors, request: &Request) -> Result<Response, NativeE
         #[serde(flatten)]
         status: status::Status,
         rules: serde_json::Value,
+        firings: serde_json::Value,
         server: serde_json::Value,
     }
     let shape = Shape {
         status,
         rules,
+        // After the look: what has left its target was taken by then.
+        firings: json!({ "under_way": doors.decisions.under_way() }),
         server,
     };
     Ok(json_response(StatusCode::OK, &shape))
@@ -415,16 +437,7 @@ fn queue_of(doors: &Doors, named: Option<String>) -> Result<(String, bool), Nati
 
 async fn dead_letters_of(doors: &Doors, request: &Request) -> Result<Response, NativeError> {
     let mut given = query(request, &["queue", "limit", "cursor"])?;
-    let limit = match given.remove("limit") {
-        None => LIMIT_DEFAULT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|n| (1..=LIMIT_MAX).contains(n))
-            .ok_or_else(|| {
-                NativeError::validation(&format!("`limit` must be a number from 1 to {LIMIT_MAX}"))
-            })?,
-    };
+    let limit = limit(&mut given)?;
     let after = match given.remove("cursor") {
         None => Key::default(),
         Some(text) => dead_letters::parse_cursor(&text)

@@ -27,6 +27,7 @@ GET  /v1/buses/{bus}/tail             events as they are put (?pattern=)
 POST /v1/buses/{bus}/events           put entries
 POST /v1/buses/{bus}/envelopes        put whole envelopes
 GET  /v1/dead-letters                 what was given up (?queue=&limit=&cursor=)
+POST /v1/dead-letters/redrive         back to the targets of their rules {Queue, Rule, Bus, MessageIds, Max}
 GET  /v1/inventory/{type}             objects (?limit=&cursor=)
 GET  /v1/inventory/{type}/{id}        one of them; PUT, PATCH, DELETE too
 POST /v1/inventory/{type}/{id}/relations  relate it {Relation, To}; DELETE takes it back
@@ -38,8 +39,8 @@ GET  /v1/catalogue/{name}             one of them; PUT, DELETE too (triggers: ?b
 POST /v1/inventory                    put a list of objects
 POST /v1/monitors/{name}/ticks        scan once {At}
 POST /v1/triggers/dry-run             what an event would do {Event, Bus}
-GET  /v1/firings                      what events did (?eventId=&event=&object=&trigger=&limit=)
-POST /v1/dead-letters/redrive         back to the targets of their rules {Queue, Rule, Bus, MessageIds, Max}
+GET  /v1/history/firings              what triggers did (?event=&eventId=&object=&trigger=&status=&from=&to=&limit=&cursor=)
+GET  /v1/history/firings/{id}         one firing whole
 
 The API port serves the paths under /v1/ too.
 ";

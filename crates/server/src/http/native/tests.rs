@@ -104,6 +104,8 @@ impl Running {
             disk_reserve_bytes: 4 << 20,
             disk_free_bytes_min: 0,
             default_dlq: default_dlq.into(),
+            // The fixtures are of one day.
+            history_days: 0,
             ..Config::default()
         };
         Self {
@@ -713,6 +715,82 @@ async fn a_delivery_to_a_queue_that_is_not_there_is_a_dead_letter() {
         .call(Method::GET, "/v1/dead-letters?queue=nowhere", "")
         .await;
     assert_eq!(list, json!({"dead_letters":[]}));
+    assert_eq!(running.server.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_read_by_all_that_names_a_firing_and_page_by_page() {
+    use crate::history::Row;
+    use crate::history::tests::{firings, hand_over};
+    let running = Running::start().await;
+    let (status, none) = running.call(Method::GET, "/v1/history/firings", "").await;
+    assert_eq!((status, none), (StatusCode::OK, json!({"firings": []})));
+    let all = firings();
+    let history = running.server.doors.bus.history().clone();
+    for (position, firing) in (1_000..).zip(&all) {
+        hand_over(&history, position, vec![Row::Firing(firing.clone())]);
+    }
+    let wanted = all
+        .iter()
+        .find(|it| it.objects.iter().any(|o| o.matched))
+        .unwrap();
+    let object = &wanted.objects[0];
+    let path = format!("/v1/history/firings/{}", wanted.firing);
+    let (_, whole) = running.call(Method::GET, &path, "").await;
+    assert_eq!(whole["evaluated"], wanted.objects.len());
+    assert_eq!(whole["objects"], json!(wanted.objects));
+    let queries = [
+        format!("event={}", wanted.event),
+        format!("eventId={}", wanted.event_id),
+        format!("object={}", object.object.replace('/', "%2F")),
+        format!("trigger={}&status=finished", object.evaluations[0].trigger),
+        format!("from={}&limit=1000", wanted.started_at),
+    ];
+    for query in queries {
+        let path = format!("/v1/history/firings?{query}");
+        let (_, list) = running.call(Method::GET, &path, "").await;
+        let list = list["firings"].as_array().unwrap();
+        assert!(list.contains(&whole), "{query}");
+    }
+    let mut seen = 0;
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/history/firings?limit=4{cursor}");
+        let (_, page) = running.call(Method::GET, &path, "").await;
+        seen += page["firings"].as_array().unwrap().len();
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, all.len());
+    for bad in [
+        "limit=0",
+        "limit=1001",
+        "status=x",
+        "from=x",
+        "to=x",
+        "cursor=x",
+        "objekt=x",
+    ] {
+        let path = format!("/v1/history/firings?{bad}");
+        let (status, error) = running.call(Method::GET, &path, "").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{bad}");
+        assert_eq!(error["error"]["code"], "ValidationException", "{bad}");
+    }
+    let (status, error) = running
+        .call(Method::GET, "/v1/history/firings/none", "")
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(error["error"]["hint"].is_string());
+    let (status, _) = running.call(Method::POST, "/v1/history/firings", "").await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+
+    let data = Arc::clone(&running.data);
+    assert_eq!(running.server.stop().await, 0);
+    let running = Running::start_with("", data).await;
+    let (_, after) = running.call(Method::GET, &path, "").await;
+    assert_eq!(after, whole);
     assert_eq!(running.server.stop().await, 0);
 }
 
