@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `read` | one file's JSON into rules, with every refusal |
 //! | [`documents`] | what stands in the folders beside `rules`, and the rules that it needs |
+//! | [`schemas`] | what documents look like: the tables of rules and targets, a JSON Schema for each kind |
 //! | [`lint`] | warnings about patterns, for who asks |
 //! | [`keeper`] | the first load, and a look at the directory ten times a second |
 //!
@@ -18,6 +19,7 @@ pub mod documents;
 pub mod keeper;
 pub mod lint;
 mod read;
+pub mod schemas;
 
 use crate::annex::Text;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};

@@ -4,6 +4,7 @@
 //! built around the gap does not matter.
 
 use super::fault::{Code, Fault};
+use super::shape::{Member, Need, REMARKS};
 use crate::condition::{Condition, Dialect};
 use crate::moment;
 use crate::path::Path;
@@ -15,8 +16,6 @@ use std::collections::BTreeMap;
 
 /// Levels of a document: a pattern's own and what is around it.
 const DEPTH_MAX: usize = rule_engine::pattern::DEPTH_MAX + 12;
-/// Members that every document may have and that mean nothing here.
-const REMARKS: [&str; 2] = ["$schema", "Description"];
 
 /// A value and where it is.
 #[derive(Debug, Clone)]
@@ -201,13 +200,18 @@ impl Reader<'_> {
         Some(Members { around, by_name })
     }
 
-    /// The members of an object of known names; others are faults.
-    pub(super) fn object<'n>(&mut self, place: &Place<'n>, known: &[&str]) -> Option<Members<'n>> {
+    /// The members of an object of a table: others are faults, and so are missing ones that it wants.
+    pub(super) fn object<'n>(
+        &mut self,
+        place: &Place<'n>,
+        known: &[Member],
+    ) -> Option<Members<'n>> {
         let members = self.map(place)?;
+        let names: Vec<&str> = known.iter().map(|member| member.name).collect();
         for (name, below) in members.iter() {
-            if !known.contains(&name) && !REMARKS.contains(&name) {
-                let help = near(name, known).map_or_else(
-                    || format!("the members are {}", known.join(", ")),
+            if !names.contains(&name) && REMARKS.iter().all(|remark| remark.name != name) {
+                let help = near(name, &names).map_or_else(
+                    || format!("the members are {}", names.join(", ")),
                     |near| format!("did you mean `{near}`?"),
                 );
                 self.fault_help(
@@ -218,20 +222,26 @@ impl Reader<'_> {
                 );
             }
         }
+        for member in known {
+            if let Need::Required(code) = member.need
+                && !members.has(member.name)
+            {
+                self.missing(code, &members, member.name, member.doc);
+            }
+        }
         Some(members)
     }
 
-    /// A member that must be there.
-    pub(super) fn required<'n>(&mut self, members: &Members<'n>, name: &str) -> Option<Place<'n>> {
-        let found = members.get(name);
-        if found.is_none() {
-            self.fault(
-                Code::MemberMissing,
-                members.place(),
-                format!("`{name}` is missing"),
-            );
-        }
-        found
+    /// Notes that a member is missing.
+    pub(super) fn missing(
+        &mut self,
+        code: Code,
+        members: &Members<'_>,
+        name: &str,
+        doc: &'static str,
+    ) {
+        let message = format!("`{name}` is missing");
+        self.fault_help(code, members.place(), message, doc);
     }
 
     pub(super) fn string(&mut self, place: &Place<'_>) -> Option<String> {
@@ -314,7 +324,7 @@ impl Reader<'_> {
 
     /// The name of a document.
     pub(super) fn name(&mut self, members: &Members<'_>) -> Option<String> {
-        let place = self.required(members, "Name")?;
+        let place = members.get("Name")?;
         let text = self.string(&place)?;
         if bus_core::name::RuleName::parse(&text).is_err() {
             let help = "1 to 64 of A-Z a-z 0-9 . - _";

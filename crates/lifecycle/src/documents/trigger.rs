@@ -4,6 +4,7 @@
 
 use super::fault::{Code, Fault};
 use super::read::{Members, Place, Reader, document};
+use super::shape::{Form, Member, NAME, PATH, Shape, words};
 use crate::condition::{Condition, Dialect};
 use crate::object::{Field, ids_from, owner_from};
 use crate::path::Path;
@@ -83,6 +84,96 @@ impl Trigger {
     }
 }
 
+const STATES: [(&str, bool); 3] = [
+    ("ENABLED", true),
+    ("DISABLED", false),
+    ("ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS", true),
+];
+
+/// `Name` of a rule.
+pub const RULE_NAME: Member =
+    Member::required("Name", Shape::Form(NAME), "One of a kind on its bus.");
+/// `State` of a rule.
+pub const STATE: Member = Member::default(
+    "State",
+    Shape::Words(&words(&STATES)),
+    "\"ENABLED\"",
+    "A disabled rule matches nothing.",
+);
+/// `Trigger` of a rule, which makes it a trigger.
+pub const TRIGGER: Member = Member::optional(
+    "Trigger",
+    Shape::Object(&INNER),
+    "Attaches the rule to events of a type, in some scopes.",
+);
+/// `Actions` of a trigger.
+pub const ACTIONS: Member = Member::optional(
+    "Actions",
+    Shape::List(
+        0,
+        &Shape::Either(&[
+            Shape::OneOf(&SET_FIELD, &["Value", "From"]),
+            Shape::Object(&NOTIFY),
+        ]),
+    ),
+    "What a trigger does before its targets are handed the event, in this order.",
+);
+
+const INNER: [Member; 4] = [
+    Member::required(
+        "Event",
+        Shape::Text,
+        "Name of the event type, an entry of the catalogue.",
+    ),
+    Member::required_or(
+        Code::ScopeMissing,
+        "Scopes",
+        Shape::List(1, &Shape::Form(SCOPE)),
+        "Where it applies: `platform`, or objects as `type/id`.",
+    ),
+    Member::default(
+        "Order",
+        Shape::Integer(i64::MIN, i64::MAX),
+        "0",
+        "Ascending within a scope; equal ones go by name.",
+    ),
+    Member::default(
+        "Ignore",
+        Shape::Boolean,
+        "false",
+        "It silences and does nothing else.",
+    ),
+];
+const SCOPE: Form = Form("^(platform|[a-z][a-z0-9-]{0,63}/[^/]{1,256})$");
+const SET_FIELD: [Member; 4] = [
+    Member::required(
+        "Type",
+        Shape::Words(&["set-field"]),
+        "Writes a field of the object.",
+    ),
+    Member::required(
+        "Field",
+        Shape::Form(Form(
+            "^(owner|attributes\\..+|scopes\\.[a-z][a-z0-9-]{0,63})$",
+        )),
+        "`owner`, `attributes.NAME` or `scopes.TYPE`.",
+    ),
+    Member::optional("Value", Shape::Any, "The value; null removes."),
+    Member::optional(
+        "From",
+        Shape::Form(PATH),
+        "Where the value is found in the event, `object` or `scopes`.",
+    ),
+];
+const NOTIFY: [Member; 2] = [
+    Member::required("Type", Shape::Words(&["notify"]), "Sends notifications."),
+    Member::required(
+        "Profiles",
+        Shape::List(1, &Shape::Text),
+        "Names of profiles, in order.",
+    ),
+];
+
 fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
     let members = reader.map(&place)?;
     let Some(place) = members.get("Trigger") else {
@@ -93,6 +184,9 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
         }
         return Some(None);
     };
+    if !members.has("Name") {
+        reader.missing(Code::MemberMissing, &members, "Name", RULE_NAME.doc);
+    }
     let name = reader.name(&members);
     if let Some(schedule) = members.get("ScheduleExpression") {
         let help = "a monitor emits events by a schedule";
@@ -101,15 +195,7 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
     }
     let bus = members.get("EventBusName");
     let bus = bus.map_or(Some("default".into()), |place| reader.string(&place));
-    let enabled = reader.word(
-        &members,
-        "State",
-        &[
-            ("ENABLED", true),
-            ("DISABLED", false),
-            ("ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS", true),
-        ],
-    );
+    let enabled = reader.word(&members, "State", &STATES);
     let pattern = reader.condition(&members, "EventPattern", Dialect::Trigger);
     if let Some(pattern) = &pattern {
         for name in pattern.references() {
@@ -127,9 +213,9 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
         Some(id.as_str()?.to_owned())
     });
     let actions = reader.list_or_empty(&members, "Actions", action);
-    let inner = reader.object(&place, &["Event", "Scopes", "Order", "Ignore"]);
+    let inner = reader.object(&place, &INNER);
     let inner = inner.and_then(|inner| {
-        let event = reader.required(&inner, "Event");
+        let event = inner.get("Event");
         let event = event.and_then(|place| reader.string(&place));
         let scopes = scopes(reader, &inner);
         let order = inner.get("Order");
@@ -179,11 +265,7 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
 }
 
 fn scopes(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<String>> {
-    let missing = "at least one scope is wanted: `platform`, or `type/id`";
-    let Some(place) = members.get("Scopes") else {
-        reader.fault(Code::ScopeMissing, members.place(), missing);
-        return None;
-    };
+    let place = members.get("Scopes")?;
     let mut scopes: Vec<String> = Vec::new();
     reader.list(&place, |reader, item| {
         let text = reader.string(item)?;
@@ -204,26 +286,27 @@ fn scopes(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<String>>
         Some(())
     })?;
     if scopes.is_empty() {
-        reader.fault(Code::ScopeMissing, &place, missing);
+        let message = "at least one scope is wanted: `platform`, or `type/id`";
+        reader.fault(Code::ScopeMissing, &place, message);
         return None;
     }
     Some(scopes)
 }
 
 fn action(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Action> {
-    let all = ["Type", "Field", "Value", "From", "Profiles"];
     let kind = reader.map(place)?;
     if !kind.has("Type") {
-        reader.required(&kind, "Type");
+        let help = "set-field or notify";
+        reader.missing(Code::MemberMissing, &kind, "Type", help);
         return None;
     }
     let words = [("set-field", true), ("notify", false)];
     if reader.word(&kind, "Type", &words)? {
-        let members = reader.object(place, &all[..4])?;
+        let members = reader.object(place, &SET_FIELD)?;
         return set_field(reader, &members);
     }
-    let members = reader.object(place, &["Type", "Profiles"])?;
-    let place = reader.required(&members, "Profiles")?;
+    let members = reader.object(place, &NOTIFY)?;
+    let place = members.get("Profiles")?;
     let profiles = reader.list(&place, |reader, item| reader.string(item))?;
     if profiles.is_empty() {
         reader.fault(
@@ -237,7 +320,7 @@ fn action(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Action> {
 }
 
 fn set_field(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Action> {
-    let field = reader.required(members, "Field").and_then(|place| {
+    let field = members.get("Field").and_then(|place| {
         let text = reader.string(&place)?;
         if field_of(&text, &Value::Null).is_none() {
             let help = "`owner`, `attributes.NAME` or `scopes.TYPE`";

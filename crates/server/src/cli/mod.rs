@@ -1,6 +1,6 @@
 //! The command line: what a person at a terminal, or a script, asks of busbar.
 //!
-//! `serve` is the server; `config`, `rules`, `test-pattern` and `data` work on files alone, and `explain`
+//! `serve` is the server; `config`, `rules`, `jsonschema`, `test-pattern` and `data` work on files alone, and `explain`
 //! where it is told to; all others are clients of a running server. One room each. Every command prints text for people, or JSON with `--json`,
 //! on standard output; what went wrong goes to standard error, and the exit code says which kind it was.
 
@@ -16,6 +16,7 @@ mod data;
 mod dlq;
 mod event;
 mod explain;
+mod jsonschema;
 mod pattern;
 mod put;
 mod queue;
@@ -84,6 +85,9 @@ enum Command {
     /// Work on rule files.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Print the JSON Schema of a kind of operator document.
+    #[command(name = "jsonschema")]
+    JsonSchema(jsonschema::JsonSchema),
     /// Measure what the bus costs on this machine.
     Bench(bench::Bench),
 }
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Data(command) => command.run(json),
         Command::Config(command) => command.run(json),
         Command::Rules(command) => command.run(json),
+        Command::JsonSchema(command) => command.run(json),
         Command::Bench(command) => command.run(json),
     };
     match done {

@@ -3,7 +3,7 @@
 //! The reader goes on after a fault where it can, so that one look shows all of them; a rule with a fault is
 //! left out of what it returns, and with a fault the set is refused anyway.
 
-use super::{Context, Source, Written};
+use super::{Context, Source, Written, schemas};
 use crate::diagnostic::{Diagnostic, Severity, char_boundary, did_you_mean};
 use crate::dispatcher::SECRET_OF_ENVIRONMENT;
 use crate::shapers;
@@ -13,7 +13,8 @@ use bus_core::document::{
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
-use lifecycle::documents::{self, Trigger, span_of};
+use lifecycle::documents::shape::{Member, REMARKS};
+use lifecycle::documents::{self, Trigger, span_of, target};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -36,36 +37,6 @@ const PATH_CHARACTERS_MAX: usize = 256;
 const GROUP_CHARACTERS_MAX: usize = 100;
 /// Headers of one webhook.
 const HEADERS_MAX: usize = 50;
-
-const RULE_MEMBERS: [&str; 12] = [
-    "$schema",
-    "Name",
-    "Description",
-    "EventBusName",
-    "EventPattern",
-    "ScheduleExpression",
-    "State",
-    "RoleArn",
-    "Targets",
-    "Lint",
-    "Trigger",
-    "Actions",
-];
-const TARGET_MEMBERS: [&str; 13] = [
-    "Id",
-    "Arn",
-    "Queue",
-    "Log",
-    "Webhook",
-    "Input",
-    "InputPath",
-    "InputTransformer",
-    "RetryPolicy",
-    "DeadLetterConfig",
-    "SqsParameters",
-    "HttpParameters",
-    "RoleArn",
-];
 
 /// What a file says.
 #[derive(Default)]
@@ -252,7 +223,7 @@ impl Reader<'_> {
 
     fn rule(&mut self, node: &Node<'_>) {
         let faults = self.read.faults.len();
-        let Ok(members) = self.members(node, "a rule", &RULE_MEMBERS) else {
+        let Ok(members) = self.members(node, "a rule", &schemas::RULE_MEMBERS) else {
             return;
         };
         let name = self.name(&members, node);
@@ -424,7 +395,7 @@ impl Reader<'_> {
         let Some(lint) = members.get("Lint") else {
             return Ok(allowed);
         };
-        let lint = self.members(&lint.value, "Lint", &["Allow"])?;
+        let lint = self.members(&lint.value, "Lint", &schemas::LINT)?;
         let Some(allow) = lint.get("Allow") else {
             return Ok(allowed);
         };
@@ -595,7 +566,7 @@ impl Reader<'_> {
         bus: &BusName,
         rule: &RuleName,
     ) -> Take<(Range<usize>, Target)> {
-        let members = self.members(node, "a target", &TARGET_MEMBERS)?;
+        let members = self.members(node, "a target", &schemas::TARGET_MEMBERS)?;
         let id_node = self.required(&members, node, "Id", "a target")?;
         let text = self.text_of("Id", id_node)?;
         let id = TargetId::parse(text).map_err(|e| {
@@ -712,7 +683,7 @@ impl Reader<'_> {
 
     /// `{"Name": "…"}`.
     fn only_name(&mut self, node: &Node<'_>, what: &str) -> Take<(String, Range<usize>)> {
-        let members = self.members(node, what, &["Name"])?;
+        let members = self.members(node, what, &schemas::ONLY_NAME)?;
         let name = self.required(&members, node, "Name", what)?;
         Ok((self.text_of("Name", name)?.to_owned(), span(name)))
     }
@@ -777,7 +748,7 @@ impl Reader<'_> {
     }
 
     fn webhook(&mut self, node: &Node<'_>) -> Take<Webhook> {
-        let members = self.members(node, "Webhook", &["Url", "Method", "Headers", "Secret"])?;
+        let members = self.members(node, "Webhook", &schemas::WEBHOOK)?;
         let url_node = self.required(&members, node, "Url", "Webhook")?;
         let url = self.text_of("Url", url_node)?.to_owned();
         let mut noted = false;
@@ -918,11 +889,7 @@ impl Reader<'_> {
                 target.input_path = Some(text.to_owned());
             }
             _ => {
-                let inner = self.members(
-                    value,
-                    "InputTransformer",
-                    &["InputPathsMap", "InputTemplate"],
-                )?;
+                let inner = self.members(value, "InputTransformer", &target::TRANSFORMER)?;
                 text_node = self.required(&inner, value, "InputTemplate", "InputTransformer")?;
                 let template =
                     self.bounded_text("InputTemplate", text_node, 0, INPUT_CHARACTERS_MAX)?;
@@ -979,11 +946,7 @@ impl Reader<'_> {
         let Some(member) = members.get("RetryPolicy") else {
             return Ok(None);
         };
-        let inner = self.members(
-            &member.value,
-            "RetryPolicy",
-            &["MaximumRetryAttempts", "MaximumEventAgeInSeconds"],
-        )?;
+        let inner = self.members(&member.value, "RetryPolicy", &target::RETRY)?;
         let attempts = self.whole_number(&inner, "MaximumRetryAttempts", 0, RETRIES_DEFAULT);
         let age = self.whole_number(
             &inner,
@@ -1001,7 +964,7 @@ impl Reader<'_> {
         let Some(member) = members.get("DeadLetterConfig") else {
             return Ok(None);
         };
-        let inner = self.members(&member.value, "DeadLetterConfig", &["Arn"])?;
+        let inner = self.members(&member.value, "DeadLetterConfig", &target::DEAD_LETTER)?;
         let Some(arn_member) = inner.get("Arn") else {
             return Ok(Some(DeadLetterConfig { arn: None }));
         };
@@ -1032,17 +995,12 @@ impl Reader<'_> {
             shown.insert("RoleArn".into(), role.into());
         }
         if let Some(member) = members.get("SqsParameters") {
-            let inner = self.members(&member.value, "SqsParameters", &["MessageGroupId"])?;
+            let inner = self.members(&member.value, "SqsParameters", &target::SQS)?;
             self.optional_text(&inner, "MessageGroupId", 0, GROUP_CHARACTERS_MAX)?;
             shown.insert("SqsParameters".into(), self.value(&member.value));
         }
         if let Some(member) = members.get("HttpParameters") {
-            let known = [
-                "PathParameterValues",
-                "HeaderParameters",
-                "QueryStringParameters",
-            ];
-            let inner = self.members(&member.value, "HttpParameters", &known)?;
+            let inner = self.members(&member.value, "HttpParameters", &target::HTTP)?;
             if let Some(values) = inner.get("PathParameterValues") {
                 let NodeKind::Array(items) = &values.value.kind else {
                     return Err(self.kind(
@@ -1077,9 +1035,10 @@ impl Reader<'_> {
         &mut self,
         node: &'n Node<'t>,
         what: &str,
-        known: &[&str],
+        known: &[Member],
     ) -> Take<Members<'n, 't>> {
         let members = self.any_members(node, what)?;
+        let known: Vec<&str> = known.iter().chain(&REMARKS).map(|it| it.name).collect();
         let mut noted = false;
         for (name, member) in &members {
             if !known.contains(name) {
@@ -1087,7 +1046,7 @@ impl Reader<'_> {
                     "rule::unknown_member",
                     member.name_start..member.name_end,
                     format!("unknown member `{name}` of {what}"),
-                    Some(did_you_mean(name, known)),
+                    Some(did_you_mean(name, &known)),
                 );
                 noted = true;
             }
