@@ -38,6 +38,8 @@ pub enum Origin {
     Api,
     /// In a file, named as `rules/FILE.json`; read-only to the API.
     File(String),
+    /// In an operator document that is no EventBridge rule, named the same way: the API knows nothing of it.
+    Document(String),
 }
 
 /// Whether a rule is looked at.
@@ -141,6 +143,12 @@ impl Rule {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.state != RuleState::Disabled
+    }
+
+    /// Whether it is a rule as EventBridge has them, and not one that an operator document needs.
+    #[must_use]
+    pub fn is_ordinary(&self) -> bool {
+        !matches!(self.origin, Origin::Document(_))
     }
 
     /// Gives the schedule its place: the one of `old` while that goes on, else this moment.

@@ -15,6 +15,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 pub const INBOX_MAX: usize = 1_000;
 /// Effects of one text of a snapshot.
 const EFFECTS_TOLD: usize = 512;
+/// Bytes of documents in one record, and one document more.
+const TEXTS_BYTES_MAX: usize = 2 << 20;
 
 /// One operator document as it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ pub struct Text {
 }
 
 /// The operator documents that are in force.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InForce {
     /// All of them.
     pub texts: Vec<Text>,
@@ -61,8 +63,20 @@ pub struct Inbound {
 /// One record of the annex.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Entry {
-    /// These documents are in force from now on.
-    InForce(InForce),
+    /// Documents that come into force with the next `InForce`; the first of them say so.
+    Coming {
+        /// Whether none came before.
+        first: bool,
+        /// Some of them.
+        texts: Vec<Text>,
+    },
+    /// From now on those that came are in force, or those of before if none did.
+    InForce {
+        /// Whether they came.
+        came: bool,
+        /// Since when each monitor scans.
+        since: BTreeMap<String, i64>,
+    },
     /// What decisions changed.
     Effects(Vec<Effect>),
     /// Notifications that went into inboxes.
@@ -70,6 +84,26 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Documents that come, in pieces of a bounded size.
+    #[must_use]
+    pub fn coming(texts: &[Text]) -> Vec<Self> {
+        let mut all = vec![Vec::new()];
+        let mut bytes = 0;
+        for text in texts {
+            if TEXTS_BYTES_MAX < bytes {
+                bytes = 0;
+                all.push(Vec::new());
+            }
+            bytes += text.text.len();
+            all.last_mut().expect("there is one").push(text.clone());
+        }
+        let entry = |(n, texts)| Self::Coming {
+            first: n == 0,
+            texts,
+        };
+        all.into_iter().enumerate().map(entry).collect()
+    }
+
     /// As the journal keeps it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -84,6 +118,7 @@ pub struct Kept {
     pub state: State,
     /// Documents.
     pub in_force: InForce,
+    coming: Vec<Text>,
     /// By recipient, oldest first.
     pub inboxes: BTreeMap<Ref, VecDeque<Inbound>>,
 }
@@ -91,7 +126,18 @@ pub struct Kept {
 impl Kept {
     fn apply(&mut self, entry: Entry) {
         match entry {
-            Entry::InForce(in_force) => self.in_force = in_force,
+            Entry::Coming { first, texts } => {
+                if first {
+                    self.coming.clear();
+                }
+                self.coming.extend(texts);
+            }
+            Entry::InForce { came, since } => {
+                self.in_force.since = since;
+                if came {
+                    self.in_force.texts = std::mem::take(&mut self.coming);
+                }
+            }
             Entry::Effects(effects) => effects.iter().for_each(|it| self.state.apply(it)),
             Entry::Inbox(inbound) => {
                 for one in inbound {
@@ -129,7 +175,16 @@ impl Annex for Shared {
 
     fn told(&self) -> Vec<Vec<u8>> {
         let kept = self.read();
-        let mut told = vec![Entry::InForce(kept.in_force.clone()).encode()];
+        let in_force = Entry::InForce {
+            came: true,
+            since: kept.in_force.since.clone(),
+        };
+        let mut told: Vec<Vec<u8>> = Entry::coming(&kept.in_force.texts)
+            .into_iter()
+            .chain([in_force])
+            .chain(Entry::coming(&kept.coming))
+            .map(|entry| entry.encode())
+            .collect();
         let mut effects = kept.state.effects().peekable();
         while effects.peek().is_some() {
             let some = effects.by_ref().take(EFFECTS_TOLD).collect();

@@ -7,7 +7,7 @@
 //!
 //! Start at [`Decisions::start`].
 
-use crate::annex::{Entry, InForce, Inbound, Kept, Text};
+use crate::annex::{Entry, Inbound, Kept, Text};
 use crate::bus::{Bus, Unavailable};
 use crate::router::{Routing, delivery};
 use arc_swap::ArcSwap;
@@ -27,7 +27,7 @@ use lifecycle::reference::Ref;
 use lifecycle::scan::{self, Done, Emission, Same};
 use lifecycle::state::{Draft, Effect};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -269,8 +269,8 @@ impl Decisions {
         let decided = self.decide_read(&attempt, &record).await;
         match decided {
             Ok(row) => {
-                self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
                 row.into_iter().for_each(|row| self.record(row));
+                self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
             }
             Err(Unavailable) => self.put_off(attempt, Some(record), "the journal takes nothing"),
         }
@@ -632,22 +632,23 @@ impl Decisions {
                 let before = kept.in_force.since.get(&it.name);
                 (it.name.clone(), before.copied().unwrap_or(now))
             });
-            let in_force = InForce {
-                since: since.collect(),
-                texts,
-            };
-            let effects = kept.state.adopt(&documents);
+            let since: BTreeMap<String, i64> = since.collect();
             let mut entries = Vec::new();
-            if in_force != kept.in_force {
-                entries.push(Entry::InForce(in_force));
+            let came = texts != kept.in_force.texts;
+            if came {
+                entries = Entry::coming(&texts);
             }
+            if came || since != kept.in_force.since {
+                entries.push(Entry::InForce { came, since });
+            }
+            let effects = kept.state.adopt(&documents);
             if !effects.is_empty() {
                 entries.push(Entry::Effects(effects));
             }
             entries
         };
-        if !entries.is_empty() {
-            self.keep(entries).await?;
+        for entry in entries {
+            self.keep(vec![entry]).await?;
         }
         self.inner.documents.store(Arc::new(documents));
         Ok(())

@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct Routing {
     buses: HashMap<BusName, Arc<BusRoutes>>,
-    /// Targets of rules without a pattern, which decisions hand over to. By bus and name of the rule.
+    /// Targets of documents' rules without a pattern, which decisions hand over to. By bus and name of the rule.
     handed: Arc<HashMap<RuleKey, Vec<Arc<Version>>>>,
 }
 
@@ -261,7 +261,7 @@ impl Router {
     fn hand(&mut self, state: &State, key: &RuleKey) {
         let rule = state.rule(key.0.as_str(), key.1.as_str());
         let targets = rule
-            .filter(|rule| rule.pattern.is_none())
+            .filter(|rule| !rule.is_ordinary() && rule.pattern.is_none())
             .map(|rule| current_targets(state, rule));
         match targets.filter(|targets| !targets.is_empty()) {
             Some(targets) => {

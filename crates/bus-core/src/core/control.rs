@@ -177,10 +177,10 @@ impl Core {
                 if name == BusName::default_bus() {
                     return Err(Refusal::BusIsDefault);
                 }
-                match self.state.rules(name.as_str()) {
-                    None => Ok(nothing()),
-                    Some(rules) if !rules.is_empty() => Err(Refusal::BusHasRules),
-                    Some(_) => Ok(change(Change::DeleteBus(name))),
+                match self.bus_rules(&name) {
+                    Err(_) => Ok(nothing()),
+                    Ok(rules) if !rules.is_empty() => Err(Refusal::BusHasRules),
+                    Ok(_) => Ok(change(Change::DeleteBus(name))),
                 }
             }
             Control::PutRule(mut rule) => {
@@ -304,7 +304,18 @@ impl Core {
         }
     }
 
+    /// The rules of a bus that callers may name.
     fn bus_rules(
+        &self,
+        bus: &BusName,
+    ) -> Result<&BTreeMap<RuleName, std::sync::Arc<Rule>>, Refusal> {
+        if *bus == BusName::internal() {
+            return Err(Refusal::NoBus(bus.as_str().into()));
+        }
+        self.all_rules(bus)
+    }
+
+    fn all_rules(
         &self,
         bus: &BusName,
     ) -> Result<&BTreeMap<RuleName, std::sync::Arc<Rule>>, Refusal> {
@@ -397,10 +408,10 @@ impl Core {
         }
         let mut named = BTreeSet::new();
         for mut rule in rules {
-            let old = self.bus_rules(&rule.bus)?.get(&rule.name);
+            let old = self.all_rules(&rule.bus)?.get(&rule.name);
             rule.settle_schedule(old.map(|old| &**old), now.wall_ms);
             if old.is_some_and(|old| old.origin == Origin::Api) {
-                let Origin::File(file) = rule.origin else {
+                let (Origin::File(file) | Origin::Document(file)) = rule.origin else {
                     unreachable!("files name themselves")
                 };
                 return Err(Refusal::RuleOfApi {
@@ -415,7 +426,7 @@ impl Core {
             }
         }
         for bus in self.state.buses().keys().chain([&BusName::internal()]) {
-            for rule in self.bus_rules(bus)?.values() {
+            for rule in self.all_rules(bus)?.values() {
                 let here = (rule.bus.clone(), rule.name.clone());
                 if rule.origin != Origin::Api && !named.contains(&here) {
                     changes.push(Change::DeleteRule(here.0, here.1));
@@ -471,7 +482,7 @@ fn nothing() -> Decision {
 fn managed(rule: &Rule) -> Result<(), Refusal> {
     match &rule.origin {
         Origin::Api => Ok(()),
-        Origin::File(file) => Err(Refusal::Managed {
+        Origin::File(file) | Origin::Document(file) => Err(Refusal::Managed {
             rule: rule.name.as_str().into(),
             file: file.clone(),
         }),

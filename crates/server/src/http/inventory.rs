@@ -45,6 +45,7 @@ pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Opti
         }
         ["inbox", kind, id] if get => inbox(doors, request, kind, id),
         ["streams"] if get => streams(doors, request),
+        ["monitors", name] if get => monitor(doors, name),
         ["monitors", name, "ticks"] if post => tick(doors, request, name).await,
         ["notification-profiles", name] if get => profile(doors, name),
         ["triggers", "dry-run"] if post => dry_run(doors, request),
@@ -227,6 +228,26 @@ fn profile(doors: &Doors, name: &str) -> Answered {
 }
 
 // ---- monitors and firings ------------------------------------------------------------------------------
+
+fn monitor(doors: &Doors, name: &str) -> Answered {
+    if doors.decisions.documents().monitor(name).is_none() {
+        let text = format!("there is no monitor `{name}`");
+        return Err(NativeError::not_found(&text));
+    }
+    let scans = doors.decisions.look(|kept| kept.state.scans(name));
+    let running = scans.running.map(|it| {
+        json!({
+            "tick": moment::format(it.tick),
+            "after": it.after,
+            "selected": it.selected,
+            "emitted": it.emitted,
+            "leftOut": it.left_out,
+            "passedOver": it.passed_over,
+        })
+    });
+    let scan = json!({ "done": scans.done.map(moment::format), "running": running });
+    Ok(told(&json!({ "name": name, "scan": scan })))
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]

@@ -218,7 +218,7 @@ fn rule(name: RuleName, bus: BusName, file: String) -> Rule {
         schedule: None,
         state: RuleState::Enabled,
         role_arn: None,
-        origin: Origin::File(file),
+        origin: Origin::Document(file),
         targets: BTreeMap::new(),
     }
 }

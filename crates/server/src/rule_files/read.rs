@@ -140,7 +140,7 @@ pub fn file(path: &Path, text: &str, context: &Context) -> Read {
     let mut reader = Reader {
         text,
         source,
-        origin: Origin::File(format!("rules/{name}")),
+        file: format!("rules/{name}"),
         context,
         read: Read::default(),
     };
@@ -178,7 +178,8 @@ pub fn redacted(text: &str) -> String {
 struct Reader<'a> {
     text: &'a str,
     source: Source,
-    origin: Origin,
+    /// As `rules/FILE.json`.
+    file: String,
     context: &'a Context,
     read: Read,
 }
@@ -230,9 +231,9 @@ impl Reader<'_> {
         let bus = self.bus(&members);
         let trigger = self.trigger(&members, node);
         let pattern = match trigger {
-            Ok(None) => self.pattern(&members, node),
+            Ok(false) => self.pattern(&members, node),
             // Events fire by their type, and what fires is looked at by the trigger's own condition.
-            Ok(Some(())) => Ok(None),
+            Ok(true) => Ok(None),
             Err(Noted) => Err(Noted),
         };
         let description =
@@ -266,7 +267,7 @@ impl Reader<'_> {
                 .map_or(span(node), |m| span(&m.value)),
             allowed,
         };
-        if targets.is_empty() && pattern.is_some() {
+        if targets.is_empty() && !matches!(trigger, Ok(true)) {
             let mut warning = written.fault(
                 format!("rule `{name}` has no target: what it matches goes nowhere"),
                 Some(
@@ -278,6 +279,7 @@ impl Reader<'_> {
             warning.severity = Severity::Warning;
             self.read.warnings.push(warning);
         }
+        let file = self.file.clone();
         let rule = Rule {
             name,
             bus,
@@ -286,16 +288,19 @@ impl Reader<'_> {
             schedule,
             state,
             role_arn,
-            origin: self.origin.clone(),
+            origin: match trigger {
+                Ok(true) => Origin::Document(file),
+                _ => Origin::File(file),
+            },
             targets,
         };
         self.read.rules.push((rule, written));
     }
 
-    /// The trigger's part of a rule, if it is one.
-    fn trigger(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<Option<()>> {
+    /// Reads the trigger's part of a rule; false if it has none.
+    fn trigger(&mut self, members: &Members<'_, '_>, node: &Node<'_>) -> Take<bool> {
         if !members.contains_key("Trigger") && !members.contains_key("Actions") {
-            return Ok(None);
+            return Ok(false);
         }
         let place = span(node);
         let options = Options {
@@ -305,9 +310,9 @@ impl Reader<'_> {
             Ok(Some(trigger)) => {
                 let source = self.source.clone();
                 self.read.triggers.push((trigger, source, place));
-                Ok(Some(()))
+                Ok(true)
             }
-            Ok(None) => Ok(None),
+            Ok(None) => Ok(false),
             Err(faults) => {
                 for fault in faults {
                     let at = fault.span.unwrap_or(0..1);

@@ -19,9 +19,13 @@ use crate::intake;
 use ::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use ::http::{HeaderValue, Method, StatusCode};
 use bus_core::core::{Answer, Control, Input, Refusal};
+use bus_core::document::Rule;
 use bus_core::name::BusName;
+use bus_core::state::State;
 use members::Object;
 use serde_json::{Value, json};
+use std::ops::Bound;
+use std::sync::Arc;
 
 /// Media type of all answers.
 const MEDIA_TYPE: &str = "application/x-amz-json-1.1";
@@ -367,6 +371,22 @@ fn hint_at_force(fault: Fault, forced: bool) -> Fault {
     let hint = format!("{MANAGED} Set 'force' parameter to true to override.");
     let message = fault.message.replacen(MANAGED, &hint, 1);
     Fault { message, ..fault }
+}
+
+/// The rules of a bus that this API knows, from a place in the order of their names; `None` without such a bus.
+fn rules_of<'s>(
+    state: &'s State,
+    bus: &BusName,
+    from: Bound<&str>,
+) -> Option<impl Iterator<Item = &'s Arc<Rule>> + use<'s>> {
+    state.buses().get(bus)?;
+    let rules = state.rules(bus.as_str())?;
+    let rules = rules.range::<str, _>((from, Bound::Unbounded));
+    Some(
+        rules
+            .map(|(_, rule)| rule)
+            .filter(|rule| rule.is_ordinary()),
+    )
 }
 
 fn no_rule(rule: &str, bus: &str) -> Fault {

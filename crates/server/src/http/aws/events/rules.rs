@@ -5,7 +5,7 @@
 
 use super::members::Object;
 use super::paging::{List, Paging};
-use super::{Fault, ask, bus_of, hint_at_force, no_rule};
+use super::{Fault, ask, bus_of, hint_at_force, no_rule, rules_of};
 use crate::http::Doors;
 use crate::http::aws::constraints::{ARN, BUS_NAME_OR_ARN, Constraints, DESCRIPTION, NAME, Text};
 use bus_core::core::Control;
@@ -168,10 +168,11 @@ pub(super) async fn describe(doors: &Doors, call: &Object<'_>) -> Result<Value, 
 /// A rule as it is now.
 pub(super) async fn find(doors: &Doors, bus: BusName, name: RuleName) -> Result<Arc<Rule>, Fault> {
     let look = doors.bus.look(move |core, _| {
-        let rules = core.state().rules(bus.as_str());
-        let rules = rules.ok_or_else(|| Fault::no_bus(bus.as_str()))?;
-        let rule = rules.get(&name).cloned();
-        rule.ok_or_else(|| no_rule(name.as_str(), bus.as_str()))
+        let rules = rules_of(core.state(), &bus, Bound::Included(name.as_str()));
+        let mut rules = rules.ok_or_else(|| Fault::no_bus(bus.as_str()))?;
+        let rule = rules.next().filter(|rule| rule.name == name);
+        rule.cloned()
+            .ok_or_else(|| no_rule(name.as_str(), bus.as_str()))
     });
     look.await?
 }
@@ -225,14 +226,12 @@ pub(super) async fn list(doors: &Doors, call: &Object<'_>) -> Result<Value, Faul
     let page = paging.page(&list)?;
     let (of, begins) = (bus.clone(), prefix.clone());
     let look = doors.bus.look(move |core, _| {
-        let rules = core.state().rules(of.as_str())?;
         // Names are in byte order, so that what begins with the prefix stands together.
         let from = match &page.after {
             Some(after) => Bound::Excluded(after.as_str()),
             None => Bound::Included(begins.as_str()),
         };
-        let rules = rules.range::<str, _>((from, Bound::Unbounded));
-        let rules = rules.map(|(_, rule)| Arc::clone(rule));
+        let rules = rules_of(core.state(), &of, from)?.cloned();
         let fits = |rule: &Arc<Rule>| rule.name.as_str().starts_with(&begins);
         let found: Vec<Arc<Rule>> = rules.take_while(fits).take(page.limit + 1).collect();
         Some((found, page.limit))

@@ -6,7 +6,7 @@
 use super::members::Object;
 use super::paging::{List, Paging};
 use super::rules::{find, rule_name};
-use super::{Fault, ask, bus_of, hint_at_force};
+use super::{Fault, ask, bus_of, hint_at_force, rules_of};
 use crate::http::Doors;
 use crate::http::aws::constraints::{ARN, BUS_NAME_OR_ARN, Constraints, NAME, Text};
 use bus_core::core::{Answer, Control, TargetRefusal};
@@ -405,8 +405,11 @@ fn bus_target<'a>(arn: &'a str, home: &Home) -> Option<&'a str> {
 
 /// Why a target's ARN cannot be delivered to; `None` if it can. Source: eventbridge-api.md 6.3, 15.2.
 fn unavailable(arn: &str, home: &Home) -> Option<String> {
-    // Destinations of files are for the rules of files.
-    if !matches!(Kind::of(arn, home), Kind::Unknown | Kind::Destination(_)) {
+    // Destinations of files are for the rules of files, and the bus's own target for itself.
+    if !matches!(
+        Kind::of(arn, home),
+        Kind::Unknown | Kind::Destination(_) | Kind::Internal
+    ) {
         return None;
     }
     let parsed = Arn::parse(arn)?;
@@ -535,15 +538,14 @@ pub(super) async fn rule_names(doors: &Doors, call: &Object<'_>) -> Result<Value
     let page = paging.page(&list)?;
     let (of, arn) = (bus.clone(), target.clone());
     let look = doors.bus.look(move |core, _| {
-        let rules = core.state().rules(of.as_str())?;
         let from = match &page.after {
             Some(after) => Bound::Excluded(after.as_str()),
             None => Bound::Unbounded,
         };
-        let rules = rules.range::<str, _>((from, Bound::Unbounded));
-        let named = rules.filter(|(_, rule)| rule.targets.values().any(|one| one.arn == arn));
+        let rules = rules_of(core.state(), &of, from)?;
+        let named = rules.filter(|rule| rule.targets.values().any(|one| one.arn == arn));
         let names: Vec<RuleName> = named
-            .map(|(name, _)| name.clone())
+            .map(|rule| rule.name.clone())
             .take(page.limit + 1)
             .collect();
         Some((names, page.limit))
