@@ -4,6 +4,8 @@
 //! means for another), so it may take what a reader refuses. It never refuses what a reader takes, and it
 //! refuses every member that is missing, unknown or of another type.
 
+#![allow(clippy::unwrap_used, missing_docs)]
+
 use bus_core::name::Home;
 use jsonschema::Validator;
 use lifecycle::documents::{Destination, Entry, Fault, Monitor, Profile};

@@ -24,7 +24,7 @@ pub mod schemas;
 use crate::annex::Text;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use bus_core::document::{Kind, Rule, Webhook};
-use bus_core::name::{Arn, BusName, Home, QueueName, RuleName, TargetId};
+use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
 use lifecycle::documents::Documents;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,7 +186,7 @@ pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Di
         }
     }
     set.check_webhooks();
-    let destinations = set.lead_to_destinations();
+    let destinations = set.check_destinations();
     let ready = std::mem::take(&mut set.documents).ready(context, &destinations);
     let ready = ready.unwrap_or_else(|faults| {
         set.faults.extend(faults);
@@ -270,8 +270,8 @@ impl Set {
 }
 
 impl Set {
-    /// Gives each target whose ARN names a destination the webhook that it means, and tells them all.
-    fn lead_to_destinations(&mut self) -> BTreeMap<String, Webhook> {
+    /// The destinations; each that a target names must be one of them.
+    fn check_destinations(&mut self) -> BTreeMap<String, Webhook> {
         let mut webhooks = BTreeMap::new();
         for written in std::mem::take(&mut self.destinations_written) {
             match webhooks.entry(written.name) {
@@ -288,14 +288,6 @@ impl Set {
                     did_you_mean(&name, &names)
                 });
                 self.faults.push(fault);
-            }
-        }
-        // Other members of the targets of faulty sets are looked at by nobody.
-        let rules = self.loaded.rules.iter_mut();
-        for target in rules.flat_map(|rule| rule.targets.values_mut()) {
-            let name = Arn::parse(&target.arn).and_then(|arn| Kind::destination(&arn));
-            if let Some(Kind::Destination(name)) = name {
-                target.webhook = webhooks.get(&name).cloned();
             }
         }
         webhooks

@@ -109,6 +109,9 @@ impl Reading {
             internal: firing_rules(&self.set, context),
             ..Ready::default()
         };
+        ready
+            .internal
+            .extend(destinations_rule(destinations, context));
         for (index, profile) in self.set.profiles.iter().enumerate() {
             match profile_rule(profile, destinations, context, &mut ready.queues) {
                 Ok(rule) => ready.internal.extend(rule),
@@ -263,6 +266,23 @@ fn firing_rules(set: &Set, context: &Context) -> Vec<Rule> {
     rules
 }
 
+/// The rule that keeps the destinations; none without destinations.
+fn destinations_rule(destinations: &BTreeMap<String, Webhook>, context: &Context) -> Option<Rule> {
+    let target = |(name, webhook): (&String, &Webhook)| {
+        let id = TargetId::parse(name).expect("names of destinations are ids of targets");
+        let arn = context.home.destination_arn(name);
+        let mut target = Target::new(id.clone(), arn);
+        target.webhook = Some(webhook.clone());
+        (id, target)
+    };
+    let targets: BTreeMap<TargetId, Target> = destinations.iter().map(target).collect();
+    let name = bus_core::document::destinations_rule();
+    (!targets.is_empty()).then(|| Rule {
+        targets,
+        ..rule(name, BusName::internal(), "destinations".into())
+    })
+}
+
 /// The rule whose targets are the channels of a profile; none without channels.
 fn profile_rule(
     profile: &Profile,
@@ -271,6 +291,15 @@ fn profile_rule(
     queues: &mut BTreeSet<QueueName>,
 ) -> Result<Option<Rule>, Fault> {
     let name = RuleName::parse(&profile.name).expect("names of 4.1 are names of rules");
+    if name == bus_core::document::destinations_rule() {
+        return Err(Fault {
+            code: Code::NameMalformed,
+            at: "/Name".into(),
+            span: None,
+            message: format!("the name `{name}` is the bus's own"),
+            help: Some("take another name".into()),
+        });
+    }
     let mut targets = BTreeMap::new();
     for (index, channel) in profile.channels.iter().enumerate() {
         let target = channel_target(channel, destinations, context);
@@ -293,25 +322,20 @@ fn profile_rule(
     }))
 }
 
-/// A channel as a target, with the webhook that its destination means.
+/// A channel as a target.
 fn channel_target(
     channel: &Channel,
     destinations: &BTreeMap<String, Webhook>,
     context: &Context,
 ) -> Result<Target, (&'static str, String)> {
     let members: Map<String, Value> = channel.target.clone();
-    let mut target: Target =
+    let target: Target =
         serde_json::from_value(Value::Object(members)).map_err(|e| ("", e.to_string()))?;
     crate::shapers::compile(&target, context.placeholders).map_err(|e| ("", e.to_string()))?;
     match TargetKind::of(&target.arn, &context.home) {
         TargetKind::Queue(_) | TargetKind::Log(_) => Ok(target),
-        TargetKind::Destination(name) => {
-            let found = destinations.get(&name);
-            let found =
-                found.ok_or_else(|| ("/Arn", format!("there is no destination `{name}`")))?;
-            target.webhook = Some(found.clone());
-            Ok(target)
-        }
+        TargetKind::Destination(name) if destinations.contains_key(&name) => Ok(target),
+        TargetKind::Destination(name) => Err(("/Arn", format!("there is no destination `{name}`"))),
         _ => Err((
             "/Arn",
             "a channel leads to a destination, a queue or a log".into(),
