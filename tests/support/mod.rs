@@ -49,7 +49,7 @@ pub struct Options {
     pub args: Vec<String>,
     /// Environment of the child, on top of the test's own.
     pub env: Vec<(String, String)>,
-    /// Rule files as (file name, text); they are written before the first start.
+    /// Rule files as (file name, text), a folder in the name if need be; they are written before the first start.
     pub rules: Vec<(String, String)>,
     /// Text of a `busbar.toml`, given by `--config`.
     pub config: Option<String>,
@@ -91,7 +91,10 @@ impl Server {
         let rules = home.path().join("rules");
         fs::create_dir_all(&rules).expect("the temporary folder is writable");
         for (name, text) in &options.rules {
-            fs::write(rules.join(name), text).expect("the temporary folder is writable");
+            let file = rules.join(name);
+            let folder = file.parent().expect("it is in the folder of rules");
+            fs::create_dir_all(folder).expect("the temporary folder is writable");
+            fs::write(file, text).expect("the temporary folder is writable");
         }
         if let Some(config) = &options.config {
             fs::write(home.path().join("busbar.toml"), config)

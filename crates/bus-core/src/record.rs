@@ -303,6 +303,8 @@ pub enum Record<'a> {
         deliveries: Vec<u32>,
         /// What its maker wants to be told when a delivery is given up; empty = nothing.
         note: &'a [u8],
+        /// The idempotency key that is sent with it; empty = none.
+        key: &'a str,
         /// Its envelope is the input before it is shaped; the rest is of the event that was decided about.
         event: Event<'a>,
     },
@@ -587,11 +589,13 @@ impl<'a> Record<'a> {
             Self::Made {
                 deliveries,
                 note,
+                key,
                 event,
             } => {
                 begin(20);
                 versions(&mut w, deliveries);
                 w.bytes(note);
+                w.text(key);
                 event.write(&mut w);
             }
             Self::Annex { bytes } => {
@@ -753,6 +757,7 @@ impl<'a> Record<'a> {
             20 => Self::Made {
                 deliveries: read_list(&mut r, Reader::u32)?,
                 note: r.bytes()?,
+                key: r.text()?,
                 event: Event::read(&mut r)?,
             },
             21 => Self::Annex { bytes: r.bytes()? },
@@ -903,6 +908,7 @@ mod tests {
             Record::Made {
                 deliveries: vec![4],
                 note: b"who",
+                key: "once",
                 event,
             },
             Record::Annex { bytes: b"what" },

@@ -163,6 +163,7 @@ pub fn page(
     };
     let scans = state.scans(&monitor.name);
     let running = scans.running.filter(|running| running.tick == tick);
+    let is_done = running.is_none() && scans.done == Some(tick);
     let mut progress = running.unwrap_or_else(|| Progress {
         tick,
         ..Progress::default()
@@ -172,6 +173,12 @@ pub fn page(
         effects: Vec::new(),
         done: None,
     };
+    if is_done {
+        // MON-1: asked for once more, by hand.
+        let closed = Vec::new();
+        page.done = Some(Done { progress, closed });
+        return Some(page);
+    }
     let after = progress.after.clone();
     let mut objects = state.shown(&monitor.resource, after.as_ref());
     for (object, text) in objects.by_ref().take(limit) {

@@ -27,10 +27,9 @@ use lifecycle::reference::Ref;
 use lifecycle::scan::{self, Done, Emission, Same};
 use lifecycle::state::{Draft, Effect};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -42,8 +41,6 @@ const INDEXED: usize = 2_000;
 const ROWS_MAX: usize = 10_000;
 /// How often a decision is made again when rules changed under it.
 const TRIES_MAX: usize = 3;
-/// Pause between two looks for ticks that are due.
-const LOOK: Duration = Duration::from_millis(500);
 /// Firings and notes that wait for their turn.
 const JOBS_MAX: usize = LOGS_IN_FLIGHT_MAX + OUTBOUND_IN_FLIGHT_MAX + 1;
 
@@ -60,8 +57,8 @@ struct Inner {
     jobs: mpsc::Sender<Job>,
     open: watch::Sender<bool>,
     under_way: AtomicUsize,
-    scanning: Mutex<BTreeSet<String>>,
-    ticks_dropped: AtomicU64,
+    /// The tick of each monitor whose scan runs.
+    scanning: Mutex<BTreeMap<String, i64>>,
     rows: Mutex<VecDeque<FiringRow>>,
 }
 
@@ -135,7 +132,6 @@ impl Decisions {
                 open: watch::Sender::new(false),
                 under_way: AtomicUsize::new(0),
                 scanning: Mutex::default(),
-                ticks_dropped: AtomicU64::new(0),
                 rows: Mutex::default(),
             }),
         };
@@ -158,12 +154,6 @@ impl Decisions {
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.inner.under_way.load(Ordering::Relaxed)
-    }
-
-    /// Ticks that were dropped since the start, because a scan still ran.
-    #[must_use]
-    pub fn ticks_dropped(&self) -> u64 {
-        self.inner.ticks_dropped.load(Ordering::Relaxed)
     }
 
     /// Takes a firing. Does not wait.
@@ -432,7 +422,7 @@ impl Decisions {
                     to: to.clone(),
                     notice: None,
                 };
-                records.push(self.made(source, version, input, &note));
+                records.push(self.made(source, version, input, "", &note));
             }
         }
     }
@@ -471,7 +461,8 @@ impl Decisions {
                 }),
             };
             let body = handover.body.to_string();
-            records.push(self.made(source, version, body.as_bytes(), &note));
+            let (body, key) = (body.as_bytes(), &handover.id);
+            records.push(self.made(source, version, body, key, &note));
         }
         gone
     }
@@ -481,6 +472,7 @@ impl Decisions {
         source: &Source<'_>,
         version: &Version,
         input: &[u8],
+        key: &str,
         note: &Note,
     ) -> (Option<u128>, Vec<u8>) {
         let event = record::Event {
@@ -497,6 +489,7 @@ impl Decisions {
                 event.accepted_ms,
             )],
             note: &note,
+            key,
             event,
         };
         (Some(event_key(source.record.id)), made.encode())
@@ -661,21 +654,29 @@ impl Decisions {
 
     // ---- scans -------------------------------------------------------------------------------
 
-    /// Runs a monitor for one tick.
+    /// Begins a scan: a monitor's, for one tick.
     ///
     /// # Errors
     /// [`TickError`].
-    pub async fn tick(&self, monitor: &str, tick: i64) -> Result<Done, TickError> {
+    pub fn begin(&self, monitor: &str, tick: i64) -> Result<Scanning, TickError> {
         if self.documents().monitor(monitor).is_none() {
             return Err(TickError::NoMonitor);
         }
-        let running = Running::begin(self, monitor).ok_or_else(|| {
-            self.inner.ticks_dropped.fetch_add(1, Ordering::Relaxed);
-            TickError::Busy
-        })?;
-        let done = self.scan(monitor, tick).await;
-        drop(running);
-        done
+        let mut scanning = self.locked_scanning();
+        if scanning.contains_key(monitor) {
+            return Err(TickError::Busy);
+        }
+        scanning.insert(monitor.to_owned(), tick);
+        Ok(Scanning {
+            decisions: self.clone(),
+            monitor: monitor.to_owned(),
+            tick,
+        })
+    }
+
+    fn locked_scanning(&self) -> MutexGuard<'_, BTreeMap<String, i64>> {
+        let scanning = self.inner.scanning.lock();
+        scanning.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn scan(&self, monitor: &str, tick: i64) -> Result<Done, TickError> {
@@ -755,70 +756,33 @@ impl Decisions {
         Some((Some(event_key(&emission.id)), event.encode()))
     }
 
-    /// Runs monitors when their time comes, until told to stop.
-    pub async fn schedule(self, mut stopped: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                _ = stopped.changed() => return,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            let now = self.inner.bus.now().wall_ms;
-            let documents = self.documents();
-            for monitor in documents.monitors().filter(|it| it.enabled) {
-                let due = self.look(|kept| {
-                    let since = kept
-                        .in_force
-                        .since
-                        .get(&monitor.name)
-                        .copied()
-                        .unwrap_or(now);
-                    scan::due(monitor, &kept.state.scans(&monitor.name), since, now)
-                });
-                let Some(tick) = due else { continue };
-                let (decisions, name) = (self.clone(), monitor.name.clone());
-                if decisions.is_scanning(&name) {
-                    continue;
-                }
-                tokio::spawn(async move {
-                    match decisions.tick(&name, tick).await {
-                        Ok(done) => tracing::info!(monitor = name, tick, ?done, "scanned"),
-                        Err(error) => tracing::error!(monitor = name, tick, %error, "not scanned"),
-                    }
-                });
-            }
-        }
-    }
-
-    fn is_scanning(&self, monitor: &str) -> bool {
-        let scanning = self.inner.scanning.lock();
-        let scanning = scanning.unwrap_or_else(PoisonError::into_inner);
-        scanning.contains(monitor)
+    /// The tick of a monitor's scan that runs now.
+    #[must_use]
+    pub fn scanning(&self, monitor: &str) -> Option<i64> {
+        self.locked_scanning().get(monitor).copied()
     }
 }
 
-/// A scan that runs, until dropped.
-struct Running<'d> {
-    decisions: &'d Decisions,
+/// A scan that has begun; there is one of each monitor at a time.
+pub struct Scanning {
+    decisions: Decisions,
     monitor: String,
+    tick: i64,
 }
 
-impl<'d> Running<'d> {
-    /// `None` while another scan of the monitor runs.
-    fn begin(decisions: &'d Decisions, monitor: &str) -> Option<Self> {
-        let scanning = decisions.inner.scanning.lock();
-        let mut scanning = scanning.unwrap_or_else(PoisonError::into_inner);
-        scanning.insert(monitor.to_owned()).then(|| Self {
-            decisions,
-            monitor: monitor.to_owned(),
-        })
+impl Scanning {
+    /// Goes through the objects. Dropped before the end, it goes on with the next scan of the same tick.
+    ///
+    /// # Errors
+    /// [`TickError`].
+    pub async fn run(self) -> Result<Done, TickError> {
+        self.decisions.scan(&self.monitor, self.tick).await
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Scanning {
     fn drop(&mut self) {
-        let scanning = self.decisions.inner.scanning.lock();
-        let mut scanning = scanning.unwrap_or_else(PoisonError::into_inner);
-        scanning.remove(&self.monitor);
+        self.decisions.locked_scanning().remove(&self.monitor);
     }
 }
 

@@ -178,6 +178,14 @@ fn event(record: &[u8]) -> Option<Event<'_>> {
     Record::decode(record).ok()?.event().copied()
 }
 
+/// The idempotency key that an input was made with.
+fn key(record: &[u8]) -> Option<&str> {
+    match Record::decode(record) {
+        Ok(Record::Made { key, .. }) if !key.is_empty() => Some(key),
+        _ => None,
+    }
+}
+
 /// Where an event first stood: what its ids are made from.
 fn position(record: &[u8], attempt: &Attempt) -> Position {
     match Record::decode(record) {
@@ -231,6 +239,7 @@ async fn send(bus: &Bus, client: &Client, attempt: Box<Attempt>) -> Attempted {
                 now_unix_ms: u64::try_from(bus.now().wall_ms).unwrap_or(0),
                 body: Bytes::copy_from_slice(input),
                 trace_header: Some(event.trace).filter(|trace| !trace.is_empty()),
+                idempotency_key: key(&record),
             };
             targets::webhook::attempt(client, &webhook, &delivery).await
         }

@@ -71,6 +71,8 @@ pub struct Metrics {
     pub scheduled_events: Counter,
     /// Ticks of schedules that made no event: the server did not run, or they lay too far back.
     pub schedule_missed: Counter,
+    /// Ticks of monitors that came while the scan before them still ran.
+    pub monitor_ticks_dropped: Counter,
     /// Requests that panicked.
     pub panics: Counter,
     /// Live tails.
@@ -137,6 +139,12 @@ impl Metrics {
             "counter",
             "Ticks of schedules that made no event.",
             self.schedule_missed.get(),
+        );
+        text.single(
+            "busbar_monitor_ticks_dropped_total",
+            "counter",
+            "Ticks of monitors that came while the scan before them still ran.",
+            self.monitor_ticks_dropped.get(),
         );
         text.single(
             "busbar_panics_total",

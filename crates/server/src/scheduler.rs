@@ -1,13 +1,15 @@
-//! Fires the schedules of rules: sleeps until the next tick of any, and puts its event as callers put theirs.
+//! Fires the schedules of rules and monitors: sleeps until the next tick of any. A rule's event is put as
+//! callers put theirs; a monitor's scan is a task of its own.
 //!
-//! Each tick is stored in one block with its event, and the core stores none twice, so what is planned here
+//! Each tick of a rule is stored in one block with its event, and the core stores none twice, so what is planned here
 //! may be lost or out of date: it is read again from the state. Times are wall clock; nobody tells us when
 //! that jumps, so no sleep is longer than a second. Ticks that passed while nobody looked are made up for by
-//! the last of them alone. Source: eventbridge-api.md 9.2, 9.3.
+//! the last of them alone. Source: eventbridge-api.md 9.2, 9.3; certificate-lifecycle.md MON-2, MON-3.
 //!
 //! Start at [`Scheduler::turn`].
 
 use crate::bus::{Bus, Unavailable};
+use crate::decisions::{Decisions, Scanning};
 use crate::intake::draw_seed;
 use crate::metrics::Metrics;
 use crate::router::TooManyDeliveries;
@@ -16,6 +18,7 @@ use bus_core::document::{self, Tick};
 use bus_core::envelope::{Envelope, format_seconds};
 use bus_core::name::{BusName, RuleName};
 use bus_core::record::{Event, Record, event_key};
+use lifecycle::scan;
 use lifecycle::schedule::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -122,9 +125,13 @@ impl Plan {
     }
 }
 
-/// Puts the events of schedules.
+/// Fires schedules.
 pub struct Scheduler {
     bus: Bus,
+    /// Where monitors are; without it they wait for ticks by hand.
+    monitors: Option<Decisions>,
+    /// The last tick of each monitor that came while a scan still ran.
+    dropped: BTreeMap<String, i64>,
     metrics: Arc<Metrics>,
     catch_up_ms: i64,
     began_ms: i64,
@@ -140,6 +147,7 @@ impl Scheduler {
     /// [`Unavailable`].
     pub async fn start(
         bus: Bus,
+        monitors: Option<Decisions>,
         metrics: Arc<Metrics>,
         catch_up_ms: i64,
     ) -> Result<Self, Unavailable> {
@@ -151,6 +159,8 @@ impl Scheduler {
         let began_ms = bus.now().wall_ms;
         Ok(Self {
             bus,
+            monitors,
+            dropped: BTreeMap::new(),
             metrics,
             catch_up_ms,
             began_ms,
@@ -191,7 +201,54 @@ impl Scheduler {
             self.fire(now_ms, due).await?;
         }
         let again = (!self.changed.is_empty()).then_some(now_ms + PAUSE_MS);
-        Ok(self.plan.next().into_iter().chain(again).min())
+        let scan = self.scan(now_ms);
+        let next = self.plan.next().into_iter().chain(again).chain(scan);
+        Ok(next.min())
+    }
+
+    /// Begins the scans that are due, and tells when the next one is. Monitors are few: all are looked at.
+    fn scan(&mut self, now_ms: i64) -> Option<i64> {
+        let decisions = self.monitors.as_ref()?;
+        let documents = decisions.documents();
+        let mut next = None;
+        for monitor in documents.monitors().filter(|it| it.enabled) {
+            let name = monitor.name.as_str();
+            let (mut place, since) = decisions.look(|kept| {
+                let since = kept.in_force.since.get(name).copied();
+                (kept.state.scans(name), since.unwrap_or(now_ms))
+            });
+            place.done = place.done.max(self.dropped.get(name).copied());
+            if let Some(running) = decisions.scanning(name) {
+                let after = place.done.max(Some(running)).max(Some(since));
+                let latest = monitor
+                    .schedule
+                    .latest(after.unwrap_or(since), now_ms, since);
+                if let Some(tick) = latest {
+                    tracing::warn!(
+                        monitor = name,
+                        tick,
+                        "dropped: the scan before it still runs"
+                    );
+                    self.metrics.monitor_ticks_dropped.add(1);
+                    self.dropped.insert(name.to_owned(), tick);
+                }
+                continue;
+            }
+            match scan::due(monitor, &place, since, now_ms) {
+                Some(tick) => match decisions.begin(name, tick) {
+                    Ok(scanning) => drop(tokio::spawn(run_scan(scanning, name.to_owned()))),
+                    Err(error) => tracing::warn!(monitor = name, tick, %error, "not scanned"),
+                },
+                None => {
+                    let after = place.done.unwrap_or(since).max(since);
+                    next = next
+                        .into_iter()
+                        .chain(monitor.schedule.next(after, since))
+                        .min();
+                }
+            }
+        }
+        next
     }
 
     async fn read_changed(&mut self) -> Result<(), Unavailable> {
@@ -303,6 +360,22 @@ impl Scheduler {
             detail: "{}",
         }
         .to_json()
+    }
+}
+
+async fn run_scan(scanning: Scanning, monitor: String) {
+    match scanning.run().await {
+        Ok(scan::Done { progress, closed }) => tracing::info!(
+            monitor,
+            tick = progress.tick,
+            selected = progress.selected,
+            emitted = progress.emitted,
+            left_out = progress.left_out,
+            closed = closed.len(),
+            "scanned"
+        ),
+        // Storage is told of elsewhere, and the tick is still due.
+        Err(error) => tracing::warn!(monitor, %error, "not scanned"),
     }
 }
 

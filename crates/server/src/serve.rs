@@ -178,13 +178,14 @@ impl Server {
             return Err(ServeError::Rules(faults));
         }
         doors.decisions.open();
-        if doors.config.monitors_scheduled {
-            tokio::spawn(doors.decisions.clone().schedule(stopped.clone()));
-        }
         // After the rule files: what they took away is not made up for.
         let catch_up_ms = doors.config.schedules_catch_up_seconds.cast_signed() * 1_000;
         let (bus, metrics) = (doors.bus.clone(), Arc::clone(&doors.metrics));
-        let scheduler = Scheduler::start(bus, metrics, catch_up_ms).await?;
+        let monitors = doors
+            .config
+            .monitors_scheduled
+            .then(|| doors.decisions.clone());
+        let scheduler = Scheduler::start(bus, monitors, metrics, catch_up_ms).await?;
         let tasks = vec![
             tokio::spawn(scheduler.run(stopped.clone())),
             tokio::spawn(keeper.watch(stopped.clone())),

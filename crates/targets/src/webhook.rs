@@ -87,6 +87,8 @@ pub struct Delivery<'a> {
     pub body: Bytes,
     /// `X-Amzn-Trace-Id`, if the event has one.
     pub trace_header: Option<&'a str>,
+    /// `Idempotency-Key`, if who made the input gave it one.
+    pub idempotency_key: Option<&'a str>,
 }
 
 /// Why a header was turned down.
@@ -186,6 +188,9 @@ fn headers(webhook: &Webhook, delivery: &Delivery<'_>) -> Result<HeaderMap, Fail
     }
     let seconds = delivery.now_unix_ms / 1000;
     headers.insert("webhook-id", ours(delivery.webhook_id)?);
+    if let Some(key) = delivery.idempotency_key {
+        headers.insert("idempotency-key", ours(key)?);
+    }
     headers.insert("webhook-timestamp", HeaderValue::from(seconds));
     if !webhook.secrets.is_empty() {
         let signatures = sign::signatures(

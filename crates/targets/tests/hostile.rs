@@ -151,6 +151,7 @@ async fn attempt(client: &Client, webhook: &Webhook) -> Outcome {
         now_unix_ms: NOW_MS,
         body: Bytes::from_static(b"{\"a\":1}"),
         trace_header: None,
+        idempotency_key: None,
     };
     webhook::attempt(client, webhook, &delivery).await
 }
@@ -198,6 +199,7 @@ async fn a_request_carries_what_standard_webhooks_asks_for() {
         now_unix_ms: NOW_MS + 999,
         body: Bytes::from_static(b"{\"a\": \"\xc3\xa9\"}"),
         trace_header: Some("Root=1-2-3"),
+        idempotency_key: None,
     };
     let outcome = webhook::attempt(&client(), &hook, &delivery).await;
     assert_eq!(outcome, Outcome::Delivered);
@@ -247,6 +249,7 @@ async fn a_trace_header_with_controls_is_the_events_fault() {
         now_unix_ms: NOW_MS,
         body: Bytes::new(),
         trace_header: Some("a\r\nHost: evil"),
+        idempotency_key: None,
     };
     let outcome = webhook::attempt(&client(), &target.webhook(), &delivery).await;
     let Outcome::Refused(failure) = outcome else {
@@ -695,6 +698,7 @@ async fn an_early_answer_to_a_long_body_is_read() {
         now_unix_ms: NOW_MS,
         body: Bytes::from(vec![b' '; 16 * 1024 * 1024]),
         trace_header: None,
+        idempotency_key: None,
     };
     let outcome = webhook::attempt(&client, &target.webhook(), &delivery).await;
     assert!(

@@ -16,7 +16,9 @@ mod data;
 mod dlq;
 mod event;
 mod explain;
+mod inventory;
 mod jsonschema;
+mod monitor;
 mod pattern;
 mod put;
 mod queue;
@@ -26,6 +28,7 @@ mod serve;
 mod status;
 mod table;
 mod tail;
+mod trigger;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -85,6 +88,15 @@ enum Command {
     /// Work on rule files.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Read and write what the bus knows about objects.
+    #[command(subcommand)]
+    Inventory(inventory::Command),
+    /// Scan the inventory by hand.
+    #[command(subcommand)]
+    Monitor(monitor::Command),
+    /// Try triggers.
+    #[command(subcommand)]
+    Trigger(trigger::Command),
     /// Print the JSON Schema of a kind of operator document.
     #[command(name = "jsonschema")]
     JsonSchema(jsonschema::JsonSchema),
@@ -111,6 +123,9 @@ pub fn main() -> ExitCode {
         Command::Data(command) => command.run(json),
         Command::Config(command) => command.run(json),
         Command::Rules(command) => command.run(json),
+        Command::Inventory(command) => command.run(json),
+        Command::Monitor(command) => command.run(json),
+        Command::Trigger(command) => command.run(json),
         Command::JsonSchema(command) => command.run(json),
         Command::Bench(command) => command.run(json),
     };

@@ -26,6 +26,7 @@ pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Opti
     let get = matches!(*method, Method::GET | Method::HEAD);
     let post = *method == Method::POST;
     let answered = match segments {
+        ["inventory"] if post => put_many(doors, request).await,
         ["inventory", kind] if get => list(doors, request, kind),
         ["inventory", kind, id] => match object(request, kind, id) {
             Err(error) => Err(error),
@@ -53,6 +54,7 @@ pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Opti
         ["inventory", _] | ["inbox", _, _] | ["streams" | "firings"] => {
             return Some(not_allowed(request, "GET"));
         }
+        ["inventory"] => return Some(not_allowed(request, "POST")),
         ["inventory", _, _, "relations"] => return Some(not_allowed(request, "POST, DELETE")),
         ["monitors", _, "ticks"] | ["triggers", "dry-run"] => {
             return Some(not_allowed(request, "POST"));
@@ -147,6 +149,35 @@ async fn edit(doors: &Doors, request: &Request, object: Ref, whole: bool) -> Ans
         draft.object(&object).to_json()
     });
     Ok(told(&changed.await?))
+}
+
+/// Replaces many objects, all or none.
+async fn put_many(doors: &Doors, request: &Request) -> Answered {
+    let given = body(request)?;
+    let given = given.as_array().filter(|it| it.len() <= LIMIT_MAX);
+    let given = given.ok_or_else(|| {
+        NativeError::validation(&format!("a list of objects, at most {LIMIT_MAX}"))
+    })?;
+    let mut edits = Vec::new();
+    for (n, value) in given.iter().enumerate() {
+        let named = value["type"].as_str().zip(value["id"].as_str());
+        let object = named.and_then(|(kind, id)| Ref::new(kind, id));
+        let object = object.ok_or_else(|| {
+            NativeError::validation(&format!("/{n}: an object needs its type and id"))
+        })?;
+        edits.push(Edit::read(object, value).map_err(|mut error| {
+            error.at.insert_str(0, &format!("/{n}"));
+            NativeError::validation(&error.to_string())
+        })?);
+    }
+    let count = edits.len();
+    let changed = doors.decisions.edit(|draft, documents, now| {
+        for edit in edits {
+            draft.put(edit, documents.pairs(), now);
+        }
+    });
+    changed.await?;
+    Ok(told(&json!({ "put": count })))
 }
 
 async fn delete(doors: &Doors, object: &Ref) -> Answered {
@@ -265,8 +296,7 @@ async fn tick(doors: &Doors, request: &Request, name: &str) -> Answered {
         Some(text) => moment::parse(&text)
             .ok_or_else(|| NativeError::validation("`At` is to be as in 2026-11-23T12:00:00Z"))?,
     };
-    let done = doors.decisions.tick(name, at).await;
-    let done = done.map_err(|error| match error {
+    let refused = |error| match error {
         TickError::NoMonitor => NativeError::not_found(&format!("there is no monitor `{name}`")),
         TickError::Busy => NativeError::new(
             StatusCode::CONFLICT,
@@ -274,7 +304,9 @@ async fn tick(doors: &Doors, request: &Request, name: &str) -> Answered {
             &error.to_string(),
         ),
         TickError::Unavailable(unavailable) => unavailable.into(),
-    })?;
+    };
+    let scanning = doors.decisions.begin(name, at).map_err(refused)?;
+    let done = scanning.run().await.map_err(refused)?;
     let closed = done
         .closed
         .iter()

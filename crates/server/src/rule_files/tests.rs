@@ -280,12 +280,18 @@ fn only_json_files_of_the_folder_are_read() {
     assert_eq!((loaded.files, loaded.warnings.len()), (1, 0));
     let loaded = set(&[
         ("rules/a.json", &good("a")),
-        ("other/m.json", "{}"),
+        ("others/m.json", "{}"),
         ("b.json", &good("b")),
     ])
     .unwrap();
     assert_eq!(loaded.files, 1);
     assert_eq!(loaded.warnings.len(), 1);
+    let faults = set(&[("rules/a.json", &good("a")), ("monitors/m.json", "{}")]).unwrap_err();
+    assert!(
+        faults
+            .iter()
+            .all(|it| it.code == "member-missing" && it.file.ends_with("m.json"))
+    );
     assert!(matches!(
         load(Path::new("no-such-directory"), &context()),
         Err(LoadError::Missing(_))

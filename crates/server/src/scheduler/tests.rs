@@ -143,7 +143,7 @@ impl Stage {
 
     async fn scheduler(&self, catch_up_ms: i64) -> Scheduler {
         let metrics = Arc::clone(&self.metrics);
-        let started = Scheduler::start(self.bus.clone(), metrics, catch_up_ms);
+        let started = Scheduler::start(self.bus.clone(), None, metrics, catch_up_ms);
         started.await.unwrap()
     }
 
