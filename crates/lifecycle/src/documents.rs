@@ -25,7 +25,7 @@ pub use monitor::{MONITOR, Monitor, Others, Parameter, Unless};
 pub use profile::{
     Channel, DESTINATION, Destination, PROFILE, Profile, RECIPIENT_TYPES, Recipients,
 };
-pub use read::span_of;
+pub use read::{json_help, span_of};
 pub use schema::Schema;
 pub use set::{Documents, Kind, Pairs, Set, SetFault};
 pub use trigger::{ACTIONS, Action, Origin, RULE_NAME, STATE, TRIGGER, Trigger, field_of};

@@ -3,7 +3,7 @@
 //! Source: certificate-lifecycle.md 5.1, 5.3.
 
 use super::fault::{Code, Fault};
-use super::read::{Members, Place, Reader, document};
+use super::read::{Members, Place, Reader, TYPE_HELP, document};
 use super::schema::{DETAIL, Schema};
 use super::shape::{DURATION, Form, Member, PATH, SELECTORS, Shape, TYPE, words};
 use crate::condition::{Condition, Dialect};
@@ -380,14 +380,16 @@ fn pairs(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Pair>> {
             detail_type,
         };
         if seen.contains(&pair) {
-            reader.fault(Code::DuplicatePair, item, "this pair is there twice");
+            let help = "take one of them away";
+            reader.fault(Code::DuplicatePair, item, "this pair is there twice", help);
         }
         seen.push(pair.clone());
         Some(pair)
     })?;
     if pairs.is_empty() {
         let message = "an event type covers at least one pair of source and detail type";
-        reader.fault(Code::MatchMissing, &place, message);
+        let help = "such as `{\"Source\": \"com.example\", \"DetailType\": \"Thing happened\"}`";
+        reader.fault(Code::MatchMissing, &place, message, help);
         return None;
     }
     Some(pairs)
@@ -419,7 +421,7 @@ fn settable(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Settab
         if !fits {
             let help = "`owner`, `attributes.NAME`, `scopes.TYPE`, the last two also with a `*` at the end";
             let message = format!("`{text}` cannot be made settable");
-            reader.fault_help(Code::FieldNotSettable, item, message, help);
+            reader.fault(Code::FieldNotSettable, item, message, help);
             return None;
         }
         Some(Settable(text))
@@ -455,6 +457,7 @@ fn recipient(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<DefaultRecipi
                 Code::MemberUnknown,
                 &both,
                 "`Type` and `TypeFrom` exclude each other",
+                "take one of them away",
             );
             None
         }
@@ -486,7 +489,8 @@ fn step(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Step> {
     if let Some(place) = members.get("Scopes") {
         for (kind, value) in reader.map(&place)?.iter() {
             if !crate::reference::is_type(kind) || kind == crate::reference::PLATFORM {
-                reader.fault(Code::NameMalformed, &value, format!("`{kind}` is no type"));
+                let message = format!("`{kind}` is no type of scope");
+                reader.fault(Code::NameMalformed, &value, message, TYPE_HELP);
             }
             let id = reader.selectors(&value, true)?;
             let kind = kind.to_owned();

@@ -3,7 +3,7 @@
 //! Source: certificate-lifecycle.md 10.1, 10.3, 10.4.
 
 use super::fault::{Code, Fault};
-use super::read::{Members, Place, Reader, document};
+use super::read::{Members, PATH_HELP, Place, Reader, document};
 use super::shape::{DURATION, Form, Member, NAME, RELATIVE, Shape, TYPE, words};
 use crate::condition::{Condition, Dialect};
 use crate::path::Path;
@@ -205,7 +205,7 @@ fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
         match Schedule::parse(&text) {
             Ok(schedule) => Some(schedule),
             Err(error) => {
-                reader.fault_help(Code::MemberType, &place, error.to_string(), error.why);
+                reader.fault(Code::MemberType, &place, error.to_string(), error.why);
                 None
             }
         }
@@ -230,6 +230,7 @@ fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
                 Code::UnknownParameter,
                 &place,
                 format!("no parameter `{name}`"),
+                "write it in `Parameters`, with a `Default`",
             );
         }
     };
@@ -266,7 +267,7 @@ fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
                     Ok(template) => Some(template),
                     Err(error) => {
                         let message = format!("`{}` is no path", error.path);
-                        reader.fault(Code::SelectorMalformed, &place, message);
+                        reader.fault(Code::SelectorMalformed, &place, message, PATH_HELP);
                         None
                     }
                 }
@@ -325,7 +326,7 @@ fn parameter_from(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<(String,
     if read.is_none() {
         let help = "a scope type and a path from the scope's object: `group:attributes.window`";
         let message = format!("`{text}` says no place");
-        reader.fault_help(Code::SelectorMalformed, place, message, help);
+        reader.fault(Code::SelectorMalformed, place, message, help);
     }
     read
 }
@@ -336,19 +337,31 @@ fn others(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Others> {
         (None, Some(place)) => {
             let paths = reader.list(&place, |reader, item| reader.relative_path(item))?;
             if paths.is_empty() {
-                reader.fault(Code::MemberMissing, &place, "at least one field is wanted");
+                let help = "such as `attributes.name`";
+                reader.fault(
+                    Code::MemberMissing,
+                    &place,
+                    "at least one field is wanted",
+                    help,
+                );
                 return None;
             }
             Some(Others::SameFields(paths))
         }
         (Some(_), Some(both)) => {
             let message = "`Relation` and `SameFields` exclude each other";
-            reader.fault(Code::MemberUnknown, &both, message);
+            reader.fault(
+                Code::MemberUnknown,
+                &both,
+                message,
+                "write two items of `Unless`",
+            );
             None
         }
         (None, None) => {
             let message = "`Relation` or `SameFields` is missing";
-            reader.fault(Code::MemberMissing, members.place(), message);
+            let help = "where are the other objects? such as `\"Relation\": \"replaced-by\"`";
+            reader.fault(Code::MemberMissing, members.place(), message, help);
             None
         }
     }

@@ -127,6 +127,7 @@ fn profile(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Profile> {
                 Code::MemberType,
                 item,
                 format!("a second channel `{}`", channel.id),
+                "an `Id` is one of a kind in its profile: rename one of them",
             );
         }
         ids.push(channel.id.clone());
@@ -137,11 +138,12 @@ fn profile(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Profile> {
     {
         let place = members.get("Internal").expect("it is true");
         let message = "the inbox cannot serve the recipients `none` and `object`";
-        reader.fault(Code::InternalNeedsRecipient, &place, message);
+        let help = "use a channel, or other recipients";
+        reader.fault(Code::InternalNeedsRecipient, &place, message, help);
     }
     if internal == Some(false) && channels.as_ref().is_some_and(Vec::is_empty) {
         let help = "give it `Channels`, or make it `\"Internal\": true`";
-        reader.fault_help(
+        reader.fault(
             Code::NoChannel,
             members.place(),
             "no way to tell anybody",
@@ -166,7 +168,7 @@ fn repetitions(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<u32> {
     let fits = u32::try_from(number).ok().filter(|number| 1 <= *number);
     if fits.is_none() {
         let help = "the number of notifications in all, the first included";
-        reader.fault_help(Code::RepetitionsRange, &place, "1 or more is wanted", help);
+        reader.fault(Code::RepetitionsRange, &place, "1 or more is wanted", help);
     }
     fits
 }
@@ -184,14 +186,15 @@ fn recipients_of(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Recipient
         unknown => {
             let help = "none, default, user, group, role, owner or object";
             let message = format!("no recipients of type `{unknown}`");
-            reader.fault_help(Code::MemberType, &kind, message, help);
+            reader.fault(Code::MemberType, &kind, message, help);
             return None;
         }
     };
     let ids = reader.list_or_empty(&members, "Ids", |reader, item| {
         let id = reader.string(item)?;
         if !is_id(&id) {
-            reader.fault(Code::NameMalformed, item, format!("`{id}` is no id"));
+            let help = "1 to 256 characters without `/`; the type is not part of it";
+            reader.fault(Code::NameMalformed, item, format!("`{id}` is no id"), help);
             return None;
         }
         Some(id)
@@ -204,12 +207,18 @@ fn recipients_of(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Recipient
                 Code::MemberUnknown,
                 &place,
                 format!("recipients of type `{text}` have no ids"),
+                "take `Ids` away, or name a user, group or role",
             );
             None
         }
         None if ids.is_empty() => {
             let message = format!("recipients of type `{text}` need `Ids`");
-            reader.fault(Code::RecipientIdsMissing, place, message);
+            reader.fault(
+                Code::RecipientIdsMissing,
+                place,
+                message,
+                "name one at least",
+            );
             None
         }
         None => {
@@ -257,6 +266,7 @@ fn channel(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Channel> {
                 Code::NameMalformed,
                 &place,
                 format!("`{id}` is no id of a channel"),
+                "1 to 64 of A-Z a-z 0-9 . - _",
             );
             return None;
         }

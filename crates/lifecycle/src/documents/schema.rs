@@ -133,7 +133,10 @@ impl Schema {
                     let text = reader.string(&value)?;
                     match Regex::new(&text) {
                         Ok(regex) => schema.pattern = Some(regex),
-                        Err(_) => reader.fault(Code::MemberType, &value, "not an expression"),
+                        Err(error) => {
+                            let help = error.to_string();
+                            reader.fault(Code::MemberType, &value, "not an expression", help);
+                        }
                     }
                 }
                 "format" => {
@@ -142,7 +145,7 @@ impl Schema {
                     schema.format = found.map(|(_, format)| *format);
                     if found.is_none() {
                         let message = format!("the format `{text}` is not checked here");
-                        reader.fault_help(
+                        reader.fault(
                             Code::SchemaKeyword,
                             &value,
                             message,
@@ -164,7 +167,7 @@ impl Schema {
                     let known: Vec<&str> = KEYWORDS.iter().map(|it| it.name).collect();
                     let help = known.join(", ");
                     let message = format!("the keyword `{keyword}` is not checked here");
-                    reader.fault_help(Code::SchemaKeyword, &value, message, help);
+                    reader.fault(Code::SchemaKeyword, &value, message, help);
                 }
             }
         }
@@ -272,7 +275,8 @@ fn types(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Vec<Type>> {
         let text = reader.string(place)?;
         let found = TYPES.iter().find(|(name, _)| *name == text);
         if found.is_none() {
-            reader.fault(Code::MemberType, place, format!("no type `{text}`"));
+            let help = format!("one of {}", words(&TYPES).join(", "));
+            reader.fault(Code::MemberType, place, format!("no type `{text}`"), help);
         }
         found.map(|(_, it)| *it)
     };
@@ -286,7 +290,12 @@ fn bound(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<f64> {
     match reader.value(place) {
         Value::Number(number) => number.as_f64(),
         _ => {
-            reader.fault(Code::MemberType, place, "a number is wanted");
+            reader.fault(
+                Code::MemberType,
+                place,
+                "a number is wanted",
+                "such as 5 or 0.5",
+            );
             None
         }
     }

@@ -180,7 +180,7 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
         if let Some(actions) = members.get("Actions") {
             let help = "add `Trigger`, or use `Targets`";
             let message = "`Actions` are for triggers only";
-            reader.fault_help(Code::ActionsWithoutTrigger, &actions, message, help);
+            reader.fault(Code::ActionsWithoutTrigger, &actions, message, help);
         }
         return Some(None);
     };
@@ -191,7 +191,7 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
     if let Some(schedule) = members.get("ScheduleExpression") {
         let help = "a monitor emits events by a schedule";
         let message = "a trigger has no schedule";
-        reader.fault_help(Code::TriggerWithSchedule, &schedule, message, help);
+        reader.fault(Code::TriggerWithSchedule, &schedule, message, help);
     }
     let bus = members.get("EventBusName");
     let bus = bus.map_or(Some("default".into()), |place| reader.string(&place));
@@ -204,6 +204,7 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
                 Code::UnknownParameter,
                 &place,
                 format!("a trigger has no parameter `{name}`"),
+                "write the duration itself; parameters are for monitors",
             );
         }
     }
@@ -234,13 +235,14 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
             for name in ["Actions", "Targets"] {
                 if let Some(place) = does(name) {
                     let message = format!("a trigger with `Ignore` has no `{name}`");
-                    reader.fault(Code::IgnoreWithActions, &place, message);
+                    let help = "take it away, or take `Ignore` away";
+                    reader.fault(Code::IgnoreWithActions, &place, message, help);
                 }
             }
         }
         Some(false) if does("Actions").is_none() && does("Targets").is_none() => {
             let help = "give it `Actions` or `Targets`, or make it `\"Ignore\": true`";
-            reader.fault_help(
+            reader.fault(
                 Code::TriggerWithoutActions,
                 &place,
                 "a trigger that does nothing",
@@ -272,7 +274,7 @@ fn scopes(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<String>>
         let object = Ref::parse(&text).filter(|object| object.kind() != PLATFORM);
         if text != PLATFORM && object.is_none() {
             let message = format!("`{text}` is no scope");
-            reader.fault_help(
+            reader.fault(
                 Code::ScopeMalformed,
                 item,
                 message,
@@ -287,7 +289,8 @@ fn scopes(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<String>>
     })?;
     if scopes.is_empty() {
         let message = "at least one scope is wanted: `platform`, or `type/id`";
-        reader.fault(Code::ScopeMissing, &place, message);
+        let help = "`[\"platform\"]` is for every event of the type";
+        reader.fault(Code::ScopeMissing, &place, message, help);
         return None;
     }
     Some(scopes)
@@ -313,6 +316,7 @@ fn action(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Action> {
             Code::MemberMissing,
             &place,
             "at least one profile is wanted",
+            "name a document of notification-profiles/",
         );
         return None;
     }
@@ -324,7 +328,7 @@ fn set_field(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Action> {
         let text = reader.string(&place)?;
         if field_of(&text, &Value::Null).is_none() {
             let help = "`owner`, `attributes.NAME` or `scopes.TYPE`";
-            reader.fault_help(
+            reader.fault(
                 Code::FieldNotSettable,
                 &place,
                 format!("`{text}` cannot be set"),
@@ -341,7 +345,7 @@ fn set_field(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Action> {
             let written = field.as_ref().and_then(|field| field_of(field, &value));
             if field.is_some() && written.is_none() {
                 let help = "for `owner` `{\"type\", \"id\"}`, for `scopes.TYPE` a list of ids; null removes";
-                reader.fault_help(Code::MemberType, &place, "not a value of this field", help);
+                reader.fault(Code::MemberType, &place, "not a value of this field", help);
             }
             written.map(Origin::Value)
         }
@@ -351,6 +355,7 @@ fn set_field(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Action> {
                 Code::SetFieldSource,
                 &place,
                 "exactly one of `Value` and `From` is wanted",
+                "`Value` is written as it is, `From` is a path such as `$.time`",
             );
             None
         }

@@ -14,7 +14,7 @@ use bus_core::document::{
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
 use lifecycle::documents::shape::{Member, REMARKS};
-use lifecycle::documents::{self, Trigger, span_of, target};
+use lifecycle::documents::{self, Trigger, json_help, span_of, target};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -88,7 +88,7 @@ pub fn destination(
         Err(faults) => {
             let told = |fault: documents::Fault| Diagnostic {
                 span: fault.span.unwrap_or(0..0),
-                ..diagnostic(fault.code.as_str(), "", fault.message, fault.help)
+                ..diagnostic(fault.code.as_str(), "", fault.message, Some(fault.help))
             };
             return (None, faults.into_iter().map(told).collect());
         }
@@ -198,7 +198,7 @@ impl Reader<'_> {
             Err(error) => {
                 let rest = &text[char_boundary(text, error.offset)..];
                 let length = rest.chars().next().map_or(0, char::len_utf8);
-                let help = json_help(text, error.offset);
+                let help = json_help(text, error.offset).map(Into::into);
                 self.fault(
                     "json::syntax",
                     error.offset..error.offset + length,
@@ -317,7 +317,7 @@ impl Reader<'_> {
                 for fault in faults {
                     let at = fault.span.unwrap_or(0..1);
                     let at = place.start + at.start..place.start + at.end;
-                    self.fault(fault.code.as_str(), at, fault.message, fault.help);
+                    self.fault(fault.code.as_str(), at, fault.message, Some(fault.help));
                 }
                 Err(Noted)
             }
@@ -1343,26 +1343,4 @@ fn path_place(node: &Node<'_>, path: &str) -> Range<usize> {
         _ => None,
     };
     in_map.unwrap_or(span(node))
-}
-
-/// What people write that JSON has not.
-fn json_help(text: &str, offset: usize) -> Option<String> {
-    let rest = &text[char_boundary(text, offset)..];
-    let before = text[..char_boundary(text, offset)].trim_end();
-    let help = if rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with('#') {
-        "JSON has no comments; put it into Description"
-    } else if rest.starts_with(['}', ']']) && before.ends_with(',') {
-        "take the comma before it away"
-    } else if rest.starts_with('\'') {
-        "strings stand in double quotes"
-    } else if rest.is_empty() {
-        "a bracket or a quote is not closed"
-    } else if rest.starts_with('"') && before.ends_with(['"', '}', ']', 'e', 'l']) {
-        "is a comma missing before it?"
-    } else if rest.starts_with('\u{feff}') {
-        "save the file without a byte order mark"
-    } else {
-        return None;
-    };
-    Some(help.into())
 }
