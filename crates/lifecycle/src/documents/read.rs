@@ -4,7 +4,7 @@
 //! built around the gap does not matter.
 
 use super::fault::{Code, Fault};
-use super::shape::{Member, Need, REMARKS};
+use super::shape::{Member, Need, REMARKS, pattern_help};
 use crate::condition::{Condition, Dialect};
 use crate::moment;
 use crate::path::Path;
@@ -210,20 +210,20 @@ impl Reader<'_> {
     ) -> Option<Members<'n>> {
         let members = self.map(place)?;
         let names: Vec<&str> = known.iter().map(|member| member.name).collect();
+        let mut meant = Vec::new();
         for (name, below) in members.iter() {
             if !names.contains(&name) && REMARKS.iter().all(|remark| remark.name != name) {
+                let text = format!("no member `{name}` here");
                 let help = words::did_you_mean(name, &names);
-                self.fault(
-                    Code::MemberUnknown,
-                    &below,
-                    format!("no member `{name}` here"),
-                    help,
-                );
+                self.fault(Code::MemberUnknown, &below, text, help);
+                meant.extend(words::nearest(name, &names));
             }
         }
         for member in known {
             if let Need::Required(code) = member.need
                 && !members.has(member.name)
+                // A slip of the pen is told once.
+                && !meant.contains(&member.name)
             {
                 self.missing(code, &members, member.name, member.doc);
             }
@@ -463,7 +463,7 @@ impl Reader<'_> {
                     Code::PatternInvalid,
                     &place,
                     error.to_string(),
-                    error.help(),
+                    pattern_help(&error, dialect),
                 );
                 let fault = self.faults.last_mut().expect("it was just noted");
                 if as_text.is_none() {

@@ -8,6 +8,8 @@
 
 use super::fault::Code;
 use crate::condition::Dialect;
+use rule_engine::pattern::{PatternError, Reason};
+use rule_engine::words;
 use serde_json::{Map, Value, json};
 
 /// One member of an object.
@@ -102,7 +104,7 @@ pub const RELATIVE: Form = Form("^[^$]");
 pub const SELECTORS: Shape = Shape::List(1, &Shape::Form(Form("^(\\$|resources:|inventory:)")));
 
 /// Filters of the bus's language, and those of triggers and monitors, with what they hold for.
-const FILTERS: [(&str, &str, Dialect); 13] = [
+const FILTERS: [(&str, &str, Dialect); 14] = [
     ("prefix", "Texts that begin so.", Dialect::Plain),
     ("suffix", "Texts that end so.", Dialect::Plain),
     (
@@ -152,11 +154,35 @@ const FILTERS: [(&str, &str, Dialect); 13] = [
         "Lists of such a length, as `numeric` has it.",
         Dialect::Trigger,
     ),
+    (
+        "later-than",
+        "Times after that of the subject at this path.",
+        Dialect::Unless,
+    ),
 ];
-const LATER_THAN: (&str, &str) = (
-    "later-than",
-    "Times after that of the subject at this path.",
-);
+
+/// What to try where a pattern is refused: as the rule engine says, and of the filters that it does not know.
+#[must_use]
+pub fn pattern_help(error: &PatternError, dialect: Dialect) -> String {
+    let added = FILTERS.iter().filter(|it| it.2 != Dialect::Plain);
+    let added: Vec<&str> = added.map(|it| it.0).collect();
+    match error.reason() {
+        Reason::UnknownOperator { operator } if dialect == Dialect::Plain => {
+            match added.contains(&operator.as_str()) {
+                true => format!("`{operator}` is for triggers and monitors: add a `Trigger`"),
+                false => error.help(),
+            }
+        }
+        Reason::UnknownOperator { operator } => match words::nearest(operator, &added) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => error.help(),
+        },
+        Reason::Added { .. } => {
+            "such as `{\"within-next\": \"P30D\"}`, `{\"count\": [\">\", 1]}`, `{\"regex\": \"^a+$\"}`".into()
+        }
+        _ => error.help(),
+    }
+}
 
 impl Member {
     /// A member that must be there.
@@ -348,13 +374,14 @@ fn object(members: &[Member], one: &[&str], definitions: &mut Map<String, Value>
 fn pattern(dialect: Dialect, known: &Value) -> Value {
     let mut filters = Map::new();
     for (name, doc, from) in FILTERS {
-        if from == Dialect::Plain || dialect != Dialect::Plain {
+        let known = match from {
+            Dialect::Plain => true,
+            Dialect::Trigger | Dialect::Monitor => dialect != Dialect::Plain,
+            Dialect::Unless => dialect == Dialect::Unless,
+        };
+        if known {
             filters.insert(name.into(), json!({ "description": doc }));
         }
-    }
-    if dialect == Dialect::Unless {
-        let (name, doc) = LATER_THAN;
-        filters.insert(name.into(), json!({ "description": doc }));
     }
     let filter = json!({
         "type": "object", "properties": filters, "additionalProperties": false,

@@ -39,7 +39,10 @@ fn check(kind: &str, document: Value, expected: &[(&str, &str)]) {
     for fault in &found {
         let span = fault.span.clone().or_else(|| span_of(&text, &fault.at));
         assert!(text.get(span.unwrap()).is_some());
-        assert!(!fault.message.is_empty() && !fault.help.is_empty(), "{fault:?}");
+        assert!(
+            !fault.message.is_empty() && !fault.help.is_empty(),
+            "{fault:?}"
+        );
     }
 }
 

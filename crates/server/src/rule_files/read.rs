@@ -13,7 +13,8 @@ use bus_core::document::{
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
-use lifecycle::documents::shape::{Member, REMARKS};
+use lifecycle::condition::Dialect;
+use lifecycle::documents::shape::{Member, REMARKS, pattern_help};
 use lifecycle::documents::{self, Trigger, json_help, span_of, target};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
@@ -510,7 +511,8 @@ impl Reader<'_> {
             let place = inside_pattern(self.text, &span(value), error.span());
             let fault = rule_engine::Diagnostic::from(&error);
             let message = format!("Event pattern is not valid. Reason: {}", fault.message);
-            return Err(self.fault(fault.code, place, message, fault.help));
+            let help = pattern_help(&error, Dialect::Plain);
+            return Err(self.fault(fault.code, place, message, Some(help)));
         }
         Ok(Some(text))
     }
