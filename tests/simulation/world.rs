@@ -574,6 +574,10 @@ impl World {
         let (core, appender) = begin(&self.disk, self.now, self.random.u64(..));
         self.core = core;
         self.appender = appender;
+        // Time goes on while the start is not yet durable.
+        if self.random.bool() {
+            self.input(Input::Tick);
+        }
         self.settle_disk();
         let there = self.hook_there;
         self.load_rules(there);

@@ -384,7 +384,9 @@ impl Core {
             .filter(|b| !b.is_empty())
             .map(|b| b.number)
             .collect();
-        waiting.into_iter().for_each(|number| core.wake(number));
+        // They are looked at when this start is durable, whatever is stepped before that.
+        let arrived = |number| (core.appended, Arrival::Backlog(number));
+        core.state.arrivals.extend(waiting.into_iter().map(arrived));
         core.set_timer(Timer::Sweep, now.running_ms + SWEEP_MS);
         Ok(core)
     }
