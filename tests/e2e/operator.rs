@@ -176,26 +176,41 @@ fn a_person_loads_the_inventory_runs_a_monitor_and_tests_a_trigger() {
         "{told}"
     );
 
-    // Line 3: certificate a, of a group and an RA profile; the group's triggers override.
+    // Lines 3 and 5: certificate a, of a group and an RA profile; the group's triggers override.
     let events = repository(FIXTURES).join("events/clm-certificate-status-changed.jsonl");
     let events = fs::read_to_string(events).expect("a file of ours");
-    let event = events.lines().nth(2).expect("three lines");
-    let (code, plan) = run(&server, &["trigger", "test", event]);
-    assert_eq!(code, 0, "{plan}");
-    for line in [
-        "event type certificate-status-changed",
-        "  scope group/6b915bfa-a8f7-476b-8911-16d1ffdad0e6: applies",
-        "    ✓ status-payments: matches",
-        "    ✗ status-payments-flagged: no match",
-        "        the first condition that fails is at $.detail.newStatus",
-        "  scope platform: skipped: a more specific scope has triggers",
-    ] {
-        assert!(plan.lines().any(|it| it == line), "{line} in\n{plan}");
-    }
+    let events: Vec<&str> = events.lines().collect();
+    let plan = |event: &str, code: i32, lines: &[&str]| {
+        let (ended, plan) = run(&server, &["trigger", "test", event]);
+        assert_eq!(ended, code, "{plan}");
+        for line in lines {
+            assert!(plan.lines().any(|it| it == *line), "{line} in\n{plan}");
+        }
+    };
+    plan(
+        events[2],
+        0,
+        &[
+            "event type certificate-status-changed",
+            "  scope group/6b915bfa-a8f7-476b-8911-16d1ffdad0e6: applies",
+            "    ✓ status-payments: matches",
+            "        would tell by siem version 1: hook",
+            "  scope platform: skipped: a more specific scope has triggers",
+        ],
+    );
+    plan(
+        events[4],
+        1,
+        &[
+            "    ✗ status-payments-flagged: no match",
+            "        the first condition that fails is at $.detail.newStatus",
+            "  no trigger acts",
+        ],
+    );
     let (_, after) = run(&server, &["--json", "inventory", "get", certificate]);
     assert_eq!(shown, after, "a test changes nothing");
     assert_eq!(receiver.received().len(), 0, "and sends nothing");
-    let uncovered = event.replace("Certificate status changed", "Something else");
+    let uncovered = events[0].replace("Certificate status changed", "Something else");
     let (code, told) = run(&server, &["trigger", "test", &uncovered]);
     assert!(code == 2 && told.contains("catalogue"), "{told}");
 

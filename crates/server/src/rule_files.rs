@@ -38,7 +38,9 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
-/// The folder beside `rules` whose files say what `api-destination/NAME` means.
+/// The folder for rules where they do not stand in the directory itself.
+const RULES: &str = "rules";
+/// The folder whose files say what `api-destination/NAME` means.
 const DESTINATIONS: &str = "destinations";
 
 /// What became of the newest look at the rule files.
@@ -155,10 +157,7 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`], with every fault that could be told at once.
 pub fn load(dir: &Path, context: &Context) -> Result<Loaded, LoadError> {
-    let (files, warnings) = find(dir)?;
-    let mut loaded = load_files(&files, context).map_err(LoadError::Faults)?;
-    loaded.warnings.splice(0..0, warnings);
-    Ok(loaded)
+    load_files(&find(dir)?, context).map_err(LoadError::Faults)
 }
 
 /// Reads these files as one set.
@@ -283,7 +282,7 @@ impl Set {
         for (name, mut fault) in std::mem::take(&mut self.destinations_named) {
             if !webhooks.contains_key(&name) {
                 fault.help = Some(if names.is_empty() {
-                    format!("write it as {DESTINATIONS}/{name}.json beside the folder `rules`")
+                    format!("write it as {DESTINATIONS}/{name}.json beside the rules")
                 } else {
                     did_you_mean(&name, &names)
                 });
@@ -298,43 +297,28 @@ fn beside_rules() -> impl Iterator<Item = &'static str> {
     documents::FOLDERS.into_iter().chain([DESTINATIONS])
 }
 
-/// The folder of a file that holds no rules, beside one that does.
+/// The folder of a file that holds no rules.
 fn folder(path: &Path) -> Option<&'static str> {
-    let folder = path.parent()?;
-    let name = folder.file_name()?;
-    let found = beside_rules().find(|it| name == *it)?;
-    folder.with_file_name("rules").is_dir().then_some(found)
+    let name = path.parent()?.file_name()?;
+    beside_rules().find(|it| name == *it)
 }
 
-/// The files of a directory, rules first, by folder and name, and what was passed over.
+/// The files of a directory, rules first, by folder and name. Rules stand in the directory itself, in its
+/// folder `rules`, or in both.
 ///
 /// # Errors
 /// [`LoadError`].
-pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
-    let mut warnings = Vec::new();
-    let mut warn = |path: &Path, message: &str| {
-        let mut warning = about(path, "files::ignored", message.into());
-        warning.severity = Severity::Warning;
-        warnings.push(warning);
-    };
+pub fn find(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let (mut files, folders) = list(dir)?;
-    if folders.contains("rules") {
-        for file in &files {
-            warn(
-                file,
-                "this file is ignored: the rules of this directory are those of its folder `rules`",
-            );
-        }
-        (files, _) = list(&dir.join("rules"))?;
-        for folder in beside_rules().filter(|it| folders.contains(*it)) {
-            files.extend(list(&dir.join(folder))?.0);
-        }
+    let known = [RULES].into_iter().chain(beside_rules());
+    for folder in known.filter(|it| folders.contains(*it)) {
+        files.extend(list(&dir.join(folder))?.0);
     }
     if FILES_MAX < files.len() {
         let text = format!("{} rule files, the bound is {FILES_MAX}", files.len());
         return Err(LoadError::Faults(vec![about(dir, "files::count", text)]));
     }
-    Ok((files, warnings))
+    Ok(files)
 }
 
 /// The `*.json` files and the folders of a directory. Names that begin with a dot are those of editors.

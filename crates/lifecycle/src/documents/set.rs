@@ -267,7 +267,7 @@ fn check(set: &Set) -> Vec<SetFault> {
         let entry = entries.get(trigger.event.as_str());
         if entry.is_none() {
             let message = format!("no event type `{}`", trigger.event);
-            let help = did_you_mean(&trigger.event, &names_of(&entries));
+            let help = meant(&trigger.event, &names_of(&entries));
             fault(Code::UnknownEvent, "/Trigger/Event", message, help);
         }
         for (n, scope) in trigger.scopes.iter().enumerate() {
@@ -302,7 +302,7 @@ fn check(set: &Set) -> Vec<SetFault> {
                         if !profiles.contains(name.as_str()) {
                             let at = format!("/Actions/{n}/Profiles/{m}");
                             let known: Vec<&str> = profiles.iter().copied().collect();
-                            let help = did_you_mean(name, &known);
+                            let help = meant(name, &known);
                             let message = format!("no profile `{name}`");
                             fault(Code::UnknownProfile, &at, message, help);
                         }
@@ -327,7 +327,7 @@ fn check(set: &Set) -> Vec<SetFault> {
                 Code::UnknownEvent,
                 "/Event",
                 format!("no event type `{}`", monitor.event),
-                did_you_mean(&monitor.event, &names_of(&entries)),
+                meant(&monitor.event, &names_of(&entries)),
             );
             continue;
         };
@@ -363,6 +363,14 @@ fn check(set: &Set) -> Vec<SetFault> {
 }
 
 const RENAME: &str = "a name is one of a kind: rename one of them";
+
+/// The name that was probably meant.
+fn meant(name: &str, known: &[&str]) -> String {
+    match known.is_empty() {
+        true => "these files have none: check the whole directory, or write it".into(),
+        false => did_you_mean(name, known),
+    }
+}
 
 fn names_of<'e>(entries: &BTreeMap<&'e str, &'e Entry>) -> Vec<&'e str> {
     entries.keys().copied().collect()

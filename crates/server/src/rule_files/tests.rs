@@ -284,8 +284,7 @@ fn only_json_files_of_the_folder_are_read() {
         ("b.json", &good("b")),
     ])
     .unwrap();
-    assert_eq!(loaded.files, 1);
-    assert_eq!(loaded.warnings.len(), 1);
+    assert_eq!((loaded.files, loaded.warnings.len()), (2, 0));
     let faults = set(&[("rules/a.json", &good("a")), ("monitors/m.json", "{}")]).unwrap_err();
     assert!(
         faults
@@ -454,7 +453,7 @@ fn destinations_are_refused_at_their_place() {
         &[],
         "target::arn",
         none,
-        Some("write it as destinations/ticket.json beside the folder `rules`"),
+        Some("write it as destinations/ticket.json beside the rules"),
     );
     let near = [("destinations/a.json", good)];
     check_destination(&near, "target::arn", none, Some("did you mean `tickets`?"));
@@ -483,13 +482,15 @@ fn destinations_are_refused_at_their_place() {
 }
 
 #[test]
-fn a_flat_directory_has_rules_alone() {
-    // What stands in a folder beside flat files is not looked at.
-    let flat = set(&[
-        ("a.json", r#"{"Name":"r","EventPattern":{"source":["a"]}}"#),
-        ("destinations/d.json", "no JSON"),
+fn folders_stand_beside_flat_rules_too() {
+    let loaded = set(&[
+        ("a.json", TO_DESTINATION),
+        (
+            "destinations/d.json",
+            r#"{"Name":"ticket","Url":"http://127.0.0.1:9/x"}"#,
+        ),
     ]);
-    assert_eq!(flat.unwrap().files, 1);
+    assert_eq!(loaded.unwrap().files, 2);
 }
 
 #[test]
