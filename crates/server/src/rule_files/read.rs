@@ -15,7 +15,7 @@ use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGET
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
 use lifecycle::condition::Dialect;
 use lifecycle::documents::shape::{Member, REMARKS, pattern_help};
-use lifecycle::documents::{self, Trigger, json_help, span_of, target};
+use lifecycle::documents::{self, Code, Trigger, json_help, span_of, target};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -223,7 +223,29 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads one rule. The faults of a trigger have the codes of operator documents, each is told once.
     fn rule(&mut self, node: &Node<'_>) {
+        let before = self.read.faults.len();
+        self.rule_of(node);
+        let NodeKind::Object(members) = &node.kind else {
+            return;
+        };
+        if !members
+            .iter()
+            .any(|it| it.name == "Trigger" || it.name == "Actions")
+        {
+            return;
+        }
+        let mut told = BTreeSet::new();
+        for mut fault in self.read.faults.split_off(before) {
+            fault.code = code_of_document(fault.code);
+            if told.insert((fault.code, fault.span.start)) {
+                self.read.faults.push(fault);
+            }
+        }
+    }
+
+    fn rule_of(&mut self, node: &Node<'_>) {
         let faults = self.read.faults.len();
         let Ok(members) = self.members(node, "a rule", &schemas::RULE_MEMBERS) else {
             return;
@@ -1271,6 +1293,18 @@ impl Reader<'_> {
         self.read.faults.push(fault);
         Noted
     }
+}
+
+/// What certificate-lifecycle.md 6.5 calls a fault of a rule.
+fn code_of_document(code: &'static str) -> &'static str {
+    let code_of_ours = match code {
+        "rule::missing_member" => Code::MemberMissing,
+        "rule::unknown_member" | "rule::duplicate_member" => Code::MemberUnknown,
+        "rule::kind" | "rule::state" | "target::shape" => Code::MemberType,
+        "rule::name" | "target::id" => Code::NameMalformed,
+        other => return other,
+    };
+    code_of_ours.as_str()
 }
 
 fn span(node: &Node<'_>) -> Range<usize> {

@@ -509,3 +509,32 @@ fn a_schedule_needs_no_pattern_and_the_default_bus() {
         "ScheduleExpression is supported only on the default event bus."
     );
 }
+
+#[test]
+fn a_trigger_is_refused_with_the_codes_of_documents_once_each() {
+    let trigger = |more: &str| {
+        format!(
+            r#"{{{more} "Trigger":{{"Event":"e","Scopes":["platform"]}},
+                "Targets":[{{"Id":"l","Log":{{"Name":"l"}}}}]}}"#
+        )
+    };
+    for (more, code) in [
+        ("", "member-missing"),
+        (r#""Name":"a b","#, "name-malformed"),
+        (r#""Name":5,"#, "member-type"),
+        (r#""Name":"t","State":"ON","#, "member-type"),
+        (r#""Name":"t","Pattern":{},"#, "member-unknown"),
+        (r#""Name":"t","Name":"t","#, "member-unknown"),
+        (r#""Name":"t","EventPattern":{"a":[]},"#, "pattern-invalid"),
+    ] {
+        let faults = one(&trigger(more)).unwrap_err();
+        let codes: Vec<&str> = faults.iter().map(|it| it.code).collect();
+        // Without a fault of its own, it names an event type that nobody has.
+        let codes: Vec<&str> = codes
+            .into_iter()
+            .filter(|it| *it != "unknown-event")
+            .collect();
+        assert_eq!(codes, [code], "{more}");
+        assert!(faults[0].help.is_some(), "{faults:?}");
+    }
+}
