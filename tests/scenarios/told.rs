@@ -169,6 +169,17 @@ fn gen_05_each_invalid_document_is_refused_with_its_code() {
         };
         let name = format!("refused-{}", path.file_name().unwrap().to_str().unwrap());
         let file = bus.operator().join(kind).join(&name);
+        // The API refuses it.
+        let path = match kind {
+            "rules" => "triggers",
+            kind => kind,
+        };
+        let document = &case["Document"];
+        let address = document["Name"].as_str().unwrap_or("x");
+        let told = bus.ask("PUT", &format!("/v1/{path}/{address}"), document);
+        if told.status != 400 || told.json()["error"]["code"] != case["Error"] {
+            wrong.push(format!("{name}: by the API {}", told.text()));
+        }
         fs::write(&file, format!("{:#}", case["Document"])).unwrap();
         let codes: Vec<&str> = match load(&bus.operator(), &context) {
             Err(LoadError::Faults(faults)) => faults
@@ -200,6 +211,116 @@ fn gen_05_each_invalid_document_is_refused_with_its_code() {
     assert_eq!(
         row["objects"][0]["evaluations"][0]["trigger"],
         "status-platform"
+    );
+    bus.halt();
+}
+
+#[test]
+fn documents_come_by_the_api_as_they_do_in_files() {
+    let mut bus = Bus::start(&json!({}));
+    let url = format!("{}by-api", bus.receiver.url());
+    let destination = json!({"Name": "by-api", "Url": url, "Secret": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="});
+    let profile = json!({
+        "Name": "by-api",
+        "Recipients": {"Type": "none"},
+        "Channels": [{"Id": "c", "Arn": "arn:aws:events:us-east-1:111122223333:api-destination/by-api"}],
+    });
+    let entry = json!({
+        "Name": "door-opened",
+        "Match": [{"Source": "house", "DetailType": "Door opened"}],
+        "Resource": {"Type": "door", "Id": ["resources:door"]},
+    });
+    let trigger = json!({
+        "Name": "tell-door",
+        "Trigger": {"Event": "door-opened", "Scopes": ["platform"]},
+        "Actions": [{"Type": "notify", "Profiles": ["by-api"]}],
+    });
+    let all = [
+        ("/v1/destinations/by-api", &destination),
+        ("/v1/notification-profiles/by-api", &profile),
+        ("/v1/catalogue/door-opened", &entry),
+        ("/v1/triggers/tell-door", &trigger),
+    ];
+    for (path, document) in all {
+        assert_eq!(bus.ask("GET", path, &Value::Null).status, 404);
+        let put = bus.call("PUT", path, document);
+        assert_eq!(put["origin"], "api");
+        assert_eq!(bus.get(path), put);
+        if path.contains("destinations") {
+            assert!(!put.to_string().contains("whsec"), "secrets stay");
+        } else {
+            assert_eq!(&put["document"], document);
+        }
+    }
+    let mut changed = profile.clone();
+    changed["Frequency"] = "P1D".into();
+    assert_eq!(bus.call("PUT", all[1].0, &changed)["version"], 2);
+    let listed = bus.get("/v1/catalogue?limit=1000")["documents"].clone();
+    let listed: Vec<String> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| text(&it["name"]))
+        .collect();
+    assert_eq!(listed.len(), 21);
+    let page = bus.get("/v1/catalogue?limit=20");
+    let last = bus.get(&format!("/v1/catalogue?cursor={}", text(&page["cursor"])));
+    assert_eq!(text(&last["documents"][0]["name"]), listed[20]);
+
+    // They outlive the process, and fire.
+    bus.again(false);
+    let door = json!({
+        "version": "0", "id": "door-1", "detail-type": "Door opened", "source": "house",
+        "account": "111122223333", "time": "2025-07-01T10:00:00Z", "region": "us-east-1",
+        "resources": ["door/1"], "detail": {},
+    });
+    bus.call("POST", "/v1/buses/default/envelopes", &door);
+    bus.settle();
+    let got = bus.receiver.received();
+    assert_eq!(got.len(), 1);
+    assert_eq!(
+        got[0].header("idempotency-key"),
+        got[0].json()["notification"]["id"].as_str()
+    );
+    assert!(
+        got[0].header("webhook-signature").is_some(),
+        "by its secret"
+    );
+
+    // What is named cannot go, and what stands in a file is not changed here.
+    let refused = |method: &str, path: &str, document: &Value, code: &str, names: &str| {
+        let told = bus.ask(method, path, document);
+        let error = &told.json()["error"];
+        assert_eq!(
+            (told.status, error["code"].as_str()),
+            (409, Some(code)),
+            "{error}"
+        );
+        assert!(
+            error["message"].as_str().unwrap().contains(names),
+            "{error}"
+        );
+    };
+    refused("DELETE", all[0].0, &Value::Null, "in-use", "by-api");
+    refused("DELETE", all[1].0, &Value::Null, "in-use", "tell-door");
+    refused("DELETE", all[2].0, &Value::Null, "in-use", "tell-door");
+    let of_file = bus.get("/v1/notification-profiles/siem");
+    assert_eq!(of_file["origin"], "file");
+    let siem = &of_file["document"];
+    for (method, document) in [("PUT", siem), ("DELETE", &Value::Null)] {
+        let path = "/v1/notification-profiles/siem";
+        refused(method, path, document, "ManagedRuleException", "siem.json");
+    }
+    for (path, _) in all.iter().rev() {
+        bus.call("DELETE", path, &Value::Null);
+        assert_eq!(bus.ask("GET", path, &Value::Null).status, 404);
+    }
+    assert_eq!(
+        bus.get("/v1/triggers?limit=1000")["documents"]
+            .as_array()
+            .unwrap()
+            .len(),
+        24
     );
     bus.halt();
 }

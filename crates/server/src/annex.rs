@@ -23,10 +23,16 @@ const TEXTS_BYTES_MAX: usize = 2 << 20;
 pub struct Text {
     /// The folder that says its kind.
     pub folder: String,
-    /// Its file.
+    /// Its name; of a trigger `BUS/NAME`.
+    #[serde(default)]
+    pub name: String,
+    /// Its file; of what came by the API a name of the same form.
     pub file: String,
     /// Its text.
     pub text: String,
+    /// Whether it came by the API.
+    #[serde(default)]
+    pub by_api: bool,
 }
 
 /// The operator documents that are in force.

@@ -21,10 +21,13 @@ pub mod lint;
 mod read;
 pub mod schemas;
 
+pub use read::redacted;
+
 use crate::annex::Text;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use bus_core::document::{Kind, Rule, Webhook};
 use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
+use documents::{DESTINATIONS, TRIGGERS};
 use lifecycle::documents::Documents;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,10 +41,6 @@ use targets::egress::Egress;
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Most files of one set.
 pub const FILES_MAX: usize = 10_000;
-/// The folder for rules where they do not stand in the directory itself.
-const RULES: &str = "rules";
-/// The folder whose files say what `api-destination/NAME` means.
-const DESTINATIONS: &str = "destinations";
 
 /// What became of the newest look at the rule files.
 #[derive(Debug, Clone, Default)]
@@ -160,29 +159,55 @@ pub fn load(dir: &Path, context: &Context) -> Result<Loaded, LoadError> {
     load_files(&find(dir)?, context).map_err(LoadError::Faults)
 }
 
+/// Reads a directory of rule files and documents that came by the API as one set. `absent` says that there need
+/// be no directory.
+///
+/// # Errors
+/// [`LoadError`], with every fault that could be told at once.
+pub fn load_with(
+    dir: &Path,
+    by_api: &[Text],
+    absent: bool,
+    context: &Context,
+) -> Result<Loaded, LoadError> {
+    let files = match find(dir) {
+        Err(LoadError::Missing(_)) if absent => Vec::new(),
+        found => found?,
+    };
+    load_all(&files, by_api, context).map_err(LoadError::Faults)
+}
+
 /// Reads these files as one set.
 ///
 /// # Errors
 /// Every fault that could be told at once, in the order of files and text.
 pub fn load_files(files: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
+    load_all(files, &[], context)
+}
+
+fn load_all(
+    files: &[PathBuf],
+    by_api: &[Text],
+    context: &Context,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let mut set = Set::default();
     for path in files {
         match read_text(path) {
-            Ok(text) => match folder(path) {
-                Some(DESTINATIONS) => {
-                    let (destination, faults) = read::destination(path, &text, context);
-                    set.faults.extend(faults);
-                    set.destinations_written.extend(destination);
-                }
-                Some(folder) => set.documents.add(folder, path, text),
-                None => {
-                    let read = read::file(path, &text, context);
-                    set.documents.add_triggers(&read);
-                    set.add(read);
-                }
-            },
+            Ok(text) => set.read(
+                Text {
+                    folder: folder(path).unwrap_or(TRIGGERS).to_owned(),
+                    name: String::new(),
+                    file: path.display().to_string(),
+                    text,
+                    by_api: false,
+                },
+                context,
+            ),
             Err(fault) => set.faults.push(*fault),
         }
+    }
+    for text in by_api {
+        set.read(text.clone(), context);
     }
     set.check_webhooks();
     let destinations = set.check_destinations();
@@ -221,6 +246,27 @@ struct Set {
 }
 
 impl Set {
+    fn read(&mut self, mut text: Text, context: &Context) {
+        let path = Path::new(&text.file);
+        match text.folder.as_str() {
+            DESTINATIONS => {
+                let (destination, faults) = read::destination(path, &text.text, context);
+                self.faults.extend(faults);
+                if let Some(destination) = destination {
+                    text.name.clone_from(&destination.name);
+                    self.destinations_written.push(destination);
+                    self.documents.keep(text);
+                }
+            }
+            TRIGGERS => {
+                let read = read::file(path, &text.text, context);
+                self.documents.add_triggers(&read, &text);
+                self.add(read);
+            }
+            _ => self.documents.add(text),
+        }
+    }
+
     fn add(&mut self, read: read::Read) {
         self.faults.extend(read.faults);
         self.queues.extend(read.queues);
@@ -310,7 +356,7 @@ fn folder(path: &Path) -> Option<&'static str> {
 /// [`LoadError`].
 pub fn find(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let (mut files, folders) = list(dir)?;
-    let known = [RULES].into_iter().chain(beside_rules());
+    let known = [TRIGGERS].into_iter().chain(beside_rules());
     for folder in known.filter(|it| folders.contains(*it)) {
         files.extend(list(&dir.join(folder))?.0);
     }

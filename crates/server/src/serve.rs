@@ -148,30 +148,31 @@ impl Server {
         .expect("starting does not panic");
         let (bus, core) = started?;
         let decisions = decisions.expect("a bus that started has made its dispatcher");
+        let context = rule_files::Context {
+            home: config.home.clone(),
+            egress: client.egress().clone(),
+            complexity: config.aws_complexity,
+            placeholders: config.aws_placeholders,
+        };
+        let files = Arc::default();
+        let (mut keeper, edits) = Keeper::new(
+            bus.clone(),
+            decisions.clone(),
+            config.rules.clone(),
+            context,
+            Arc::clone(&files),
+        );
         let doors = Doors {
             bus,
             decisions,
             config: Arc::new(config),
             client,
-            files: Arc::default(),
+            files,
+            edits,
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
             metrics: Arc::new(Metrics::default()),
         };
         let (stop, stopped) = watch::channel(false);
-        let context = rule_files::Context {
-            home: doors.config.home.clone(),
-            egress: doors.client.egress().clone(),
-            complexity: doors.config.aws_complexity,
-            placeholders: doors.config.aws_placeholders,
-        };
-        let (rules_dir, status) = (doors.config.rules.clone(), Arc::clone(&doors.files));
-        let mut keeper = Keeper::new(
-            doors.bus.clone(),
-            doors.decisions.clone(),
-            rules_dir,
-            context,
-            status,
-        );
         if let Err(faults) = keeper.start().await {
             doors.bus.stop().await;
             let _ = tokio::task::spawn_blocking(move || core.join()).await;

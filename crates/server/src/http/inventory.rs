@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 
-type Answered = Result<Response, NativeError>;
+pub(super) type Answered = Result<Response, NativeError>;
 
 /// Answers a request under these paths; `None` if it is for none of them.
 pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Option<Response> {
@@ -46,9 +46,7 @@ pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Opti
         }
         ["inbox", kind, id] if get => inbox(doors, request, kind, id),
         ["streams"] if get => streams(doors, request),
-        ["monitors", name] if get => monitor(doors, name),
         ["monitors", name, "ticks"] if post => tick(doors, request, name).await,
-        ["notification-profiles", name] if get => profile(doors, name),
         ["triggers", "dry-run"] if post => dry_run(doors, request),
         ["firings"] if get => firings(doors, request),
         ["inventory", _] | ["inbox", _, _] | ["streams" | "firings"] => {
@@ -64,7 +62,7 @@ pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Opti
     Some(answered.unwrap_or_else(|error| error.answer(request.id)))
 }
 
-fn told(value: &Value) -> Response {
+pub(super) fn told(value: &Value) -> Response {
     json_response(StatusCode::OK, value)
 }
 
@@ -93,7 +91,7 @@ fn object(request: &Request, kind: &str, id: &str) -> Result<Ref, NativeError> {
         })
 }
 
-fn limit(given: Option<&String>) -> Result<usize, NativeError> {
+pub(super) fn limit(given: Option<&String>) -> Result<usize, NativeError> {
     let Some(text) = given else {
         return Ok(LIMIT_DEFAULT);
     };
@@ -249,36 +247,7 @@ fn streams(doors: &Doors, request: &Request) -> Answered {
     Ok(told(&json!({ "streams": found })))
 }
 
-fn profile(doors: &Doors, name: &str) -> Answered {
-    let version = doors
-        .decisions
-        .look(|kept| kept.state.profile(name).map(|(version, _)| version));
-    let version =
-        version.ok_or_else(|| NativeError::not_found(&format!("there is no profile `{name}`")))?;
-    Ok(told(&json!({ "name": name, "version": version })))
-}
-
 // ---- monitors and firings ------------------------------------------------------------------------------
-
-fn monitor(doors: &Doors, name: &str) -> Answered {
-    if doors.decisions.documents().monitor(name).is_none() {
-        let text = format!("there is no monitor `{name}`");
-        return Err(NativeError::not_found(&text));
-    }
-    let scans = doors.decisions.look(|kept| kept.state.scans(name));
-    let running = scans.running.map(|it| {
-        json!({
-            "tick": moment::format(it.tick),
-            "after": it.after,
-            "selected": it.selected,
-            "emitted": it.emitted,
-            "leftOut": it.left_out,
-            "passedOver": it.passed_over,
-        })
-    });
-    let scan = json!({ "done": scans.done.map(moment::format), "running": running });
-    Ok(told(&json!({ "name": name, "scan": scan })))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]

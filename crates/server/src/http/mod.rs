@@ -7,6 +7,7 @@ pub mod aws;
 pub mod body;
 pub mod connection;
 mod head;
+pub mod documents;
 pub mod inventory;
 pub mod native;
 pub mod native_put;
@@ -36,6 +37,8 @@ pub struct Doors {
     pub bodies: Arc<tokio::sync::Semaphore>,
     /// What became of the rule files.
     pub files: Arc<arc_swap::ArcSwap<crate::rule_files::Status>>,
+    /// Where operator documents come in.
+    pub edits: crate::rule_files::keeper::Edits,
     /// What `/metrics` shows.
     pub metrics: Arc<crate::metrics::Metrics>,
 }

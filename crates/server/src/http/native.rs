@@ -8,7 +8,7 @@
 
 use super::body::Body;
 use super::connection::{Unread, response, unread_status};
-use super::{Doors, Request, Response, inventory, native_put};
+use super::{Doors, Request, Response, documents, inventory, native_put};
 use crate::bus::Unavailable;
 use crate::dead_letters::{self, DeadLettersError, Selection};
 use crate::status;
@@ -66,7 +66,10 @@ pub async fn answer(doors: &Doors, request: Request) -> Response {
         }
         _ => match inventory::answer(doors, &request, &segments).await {
             Some(response) => return response,
-            None => Err(NativeError::unknown_path(&request.path)),
+            None => match documents::answer(doors, &request, &segments).await {
+                Some(response) => return response,
+                None => Err(NativeError::unknown_path(&request.path)),
+            },
         },
     };
     answered.unwrap_or_else(|error| error.answer(id))

@@ -32,6 +32,10 @@ GET  /v1/inventory/{type}/{id}        one of them; PUT, PATCH, DELETE too
 POST /v1/inventory/{type}/{id}/relations  relate it {Relation, To}; DELETE takes it back
 GET  /v1/inbox/{type}/{id}            notifications inside the product (?limit=)
 GET  /v1/streams                      what throttles count (?object=&limit=)
+GET  /v1/catalogue                    what operators wrote (?limit=&cursor=); so are triggers, monitors,
+                                      notification-profiles, destinations
+GET  /v1/catalogue/{name}             one of them; PUT, DELETE too (triggers: ?bus=)
+POST /v1/inventory                    put a list of objects
 POST /v1/monitors/{name}/ticks        scan once {At}
 POST /v1/triggers/dry-run             what an event would do {Event, Bus}
 GET  /v1/firings                      what events did (?eventId=&event=&object=&trigger=&limit=)

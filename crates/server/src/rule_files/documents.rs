@@ -23,8 +23,10 @@ use std::path::Path;
 
 /// The folders that are read.
 pub const FOLDERS: [&str; 3] = ["catalogue", "monitors", "notification-profiles"];
-/// Where the texts of triggers are kept in the journal.
-const TRIGGERS: &str = "rules";
+/// The folder whose files say what `api-destination/NAME` means.
+pub const DESTINATIONS: &str = "destinations";
+/// The folder of triggers, and of ordinary rules.
+pub const TRIGGERS: &str = "rules";
 /// Name of the rules that events fire by.
 const FIRING: &str = "busbar.lifecycle";
 /// Sources that one such rule lists.
@@ -53,16 +55,20 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads a file of a folder.
-    pub fn add(&mut self, folder: &str, path: &Path, text: String) {
-        let file = path.display().to_string();
+    /// Reads a document of a folder.
+    pub fn add(&mut self, mut text: Text) {
         let source = Source {
-            file: file.clone(),
-            text: super::read::redacted(&text).into(),
+            file: text.file.clone(),
+            text: super::read::redacted(&text.text).into(),
         };
-        let place = 0..text.len();
-        match read(&mut self.set, folder, &text) {
+        let place = 0..text.text.len();
+        match read(&mut self.set, &text.folder, &text.text) {
             Ok((kind, index)) => {
+                text.name = match kind {
+                    Kind::Entry => self.set.entries[index].name.clone(),
+                    Kind::Monitor => self.set.monitors[index].name.clone(),
+                    _ => self.set.profiles[index].name.clone(),
+                };
                 self.places.insert((kind, index), (source, place));
             }
             Err(faults) => {
@@ -70,15 +76,16 @@ impl Reading {
                 self.faults.extend(told);
             }
         }
-        self.texts.push(Text {
-            folder: folder.to_owned(),
-            file,
-            text,
-        });
+        self.texts.push(text);
+    }
+
+    /// Keeps the text of a document that is read elsewhere.
+    pub fn keep(&mut self, text: Text) {
+        self.texts.push(text);
     }
 
     /// Takes the triggers of a file of rules.
-    pub fn add_triggers(&mut self, read: &Read) {
+    pub fn add_triggers(&mut self, read: &Read, file: &Text) {
         for (trigger, source, place) in &read.triggers {
             let index = self.set.triggers.len();
             let at = (source.clone(), place.clone());
@@ -86,8 +93,10 @@ impl Reading {
             self.set.triggers.push(trigger.clone());
             self.texts.push(Text {
                 folder: TRIGGERS.to_owned(),
-                file: source.file.clone(),
-                text: source.text[place.clone()].to_owned(),
+                name: format!("{}/{}", trigger.bus, trigger.name),
+                text: file.text[place.clone()].to_owned(),
+                file: file.file.clone(),
+                by_api: file.by_api,
             });
         }
     }
@@ -154,7 +163,7 @@ impl Reading {
 /// Their faults: a later version wrote them, or an earlier one took what this one does not.
 pub fn again(texts: &[Text]) -> Result<Documents, Vec<Diagnostic>> {
     let mut set = Set::default();
-    for text in texts {
+    for text in texts.iter().filter(|it| it.folder != DESTINATIONS) {
         let fault = |fault: &Fault| {
             let message = format!("{} {}", fault.at, fault.message);
             about(Path::new(&text.file), fault.code.as_str(), message)

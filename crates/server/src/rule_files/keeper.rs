@@ -8,6 +8,7 @@
 //! On any fault the last good set stays in force, in memory and in the journal.
 
 use super::{Context, LoadError, Loaded, Status};
+use crate::annex::Text;
 use crate::bus::{Bus, Unavailable};
 use crate::decisions::{Adopted, Decisions};
 use crate::diagnostic::Diagnostic;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,6 +27,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const QUIET_LOOKS: u32 = 3;
 /// Looks before a set is offered again that only the state refused: the bus it names may be made meanwhile.
 const AGAIN_LOOKS: u32 = 20;
+
+/// Changes by the API that wait.
+const EDITS_MAX: usize = 64;
 
 /// What a listing tells of a file; another file, another content.
 type Mark = (u64, Option<SystemTime>, u64);
@@ -41,6 +45,53 @@ enum Fault {
     State(Vec<Diagnostic>, String),
 }
 
+/// A change of the documents that come by the API.
+struct Edit {
+    folder: &'static str,
+    /// What it replaces or takes away; of a trigger `BUS/NAME`.
+    name: String,
+    /// Its new text; without it, it goes.
+    text: Option<String>,
+    answer: oneshot::Sender<Result<(), EditError>>,
+}
+
+/// Why a document was not changed.
+#[derive(Debug)]
+pub enum EditError {
+    /// The whole set would have these faults.
+    Faults(Vec<Diagnostic>),
+    /// The state says no, or nothing can be stored.
+    State(String),
+}
+
+/// Where documents come in by the API. Cheap to clone.
+#[derive(Clone)]
+pub struct Edits(mpsc::Sender<Edit>);
+
+impl Edits {
+    /// Puts a document, or takes it away; the whole set is checked and put in force with it.
+    ///
+    /// # Errors
+    /// [`EditError`]; then nothing has changed.
+    pub async fn edit(
+        &self,
+        folder: &'static str,
+        name: String,
+        text: Option<String>,
+    ) -> Result<(), EditError> {
+        let (answer, answered) = oneshot::channel();
+        let edit = Edit {
+            folder,
+            name,
+            text,
+            answer,
+        };
+        let stopping = || EditError::State("the server is stopping".into());
+        self.0.send(edit).await.map_err(|_| stopping())?;
+        answered.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
 /// The owner of the rule files.
 pub struct Keeper {
     bus: Bus,
@@ -50,6 +101,11 @@ pub struct Keeper {
     status: Arc<ArcSwap<Status>>,
     seen: Listing,
     again: bool,
+    /// What came by the API and is in force.
+    by_api: Vec<Text>,
+    /// Whether files are in force: then a directory that is gone takes nothing away.
+    has_files: bool,
+    edits: mpsc::Receiver<Edit>,
 }
 
 impl Keeper {
@@ -61,8 +117,9 @@ impl Keeper {
         dir: PathBuf,
         context: Context,
         status: Arc<ArcSwap<Status>>,
-    ) -> Self {
-        Self {
+    ) -> (Self, Edits) {
+        let (edits, waiting) = mpsc::channel(EDITS_MAX);
+        let keeper = Self {
             bus,
             decisions,
             dir,
@@ -70,7 +127,11 @@ impl Keeper {
             status,
             seen: Listing::new(),
             again: false,
-        }
+            by_api: Vec::new(),
+            has_files: false,
+            edits: waiting,
+        };
+        (keeper, Edits(edits))
     }
 
     /// Loads the files before the server is ready.
@@ -78,17 +139,19 @@ impl Keeper {
     /// # Errors
     /// The faults of the files, if no earlier good set is in the journal to run on.
     pub async fn start(&mut self) -> Result<(), Vec<Diagnostic>> {
-        let kept = self.rules_of_files().await.unwrap_or(0);
+        let (kept, in_files) = self.rules_of_files().await.unwrap_or_default();
         self.status.store(Arc::new(Status {
             rules: kept,
             ..Status::default()
         }));
         self.seen = listing(&self.dir);
         let texts = self.decisions.look(|kept| kept.in_force.texts.clone());
+        self.has_files = 0 < in_files || texts.iter().any(|it| !it.by_api);
         match super::documents::again(&texts) {
             Ok(documents) => self.decisions.resume(documents),
             Err(faults) => tracing::error!(at = lines(&faults), "documents of the journal"),
         }
+        self.by_api = texts.into_iter().filter(|it| it.by_api).collect();
         match self.load().await {
             Err(Fault::Missing(dir)) if kept == 0 => {
                 tracing::info!(dir = %dir.display(), "there is no directory of rule files; serving without");
@@ -111,6 +174,10 @@ impl Keeper {
         loop {
             tokio::select! {
                 _ = stopped.changed() => return,
+                Some(edit) = self.edits.recv() => {
+                    self.take(edit).await;
+                    continue;
+                }
                 () = tokio::time::sleep(LOOK) => {}
             }
             let dir = self.dir.clone();
@@ -135,24 +202,59 @@ impl Keeper {
         }
     }
 
-    async fn rules_of_files(&self) -> Result<usize, Unavailable> {
+    /// Rules that are not of the events API, and how many of them are ordinary.
+    async fn rules_of_files(&self) -> Result<(usize, usize), Unavailable> {
         self.bus
             .look(|core, _| {
                 let state = core.state();
                 let buses = state.buses().keys();
-                buses
+                let rules = buses
                     .filter_map(|bus| state.rules(bus.as_str()))
                     .flat_map(BTreeMap::values)
-                    .filter(|rule| rule.origin != Origin::Api)
-                    .count()
+                    .filter(|rule| rule.origin != Origin::Api);
+                let ordinary = rules.clone().filter(|rule| rule.is_ordinary());
+                (rules.count(), ordinary.count())
             })
             .await
     }
 
     async fn load(&mut self) -> Result<(), Fault> {
         self.again = false;
+        self.load_with(self.by_api.clone()).await
+    }
+
+    /// Takes a change by the API.
+    async fn take(&mut self, edit: Edit) {
+        let mut by_api = self.by_api.clone();
+        by_api.retain(|it| (it.folder.as_str(), &it.name) != (edit.folder, &edit.name));
+        by_api.extend(edit.text.map(|text| Text {
+            folder: edit.folder.to_owned(),
+            file: format!("api/{}/{}.json", edit.folder, edit.name),
+            name: edit.name,
+            text,
+            by_api: true,
+        }));
+        let (again, loaded) = (self.again, self.load_with(by_api).await);
+        // What is refused is the caller's to mend, and not tried again.
+        self.again = again;
+        let told = loaded.map_err(|fault| match fault {
+            Fault::Files(faults) => EditError::Faults(faults),
+            Fault::State(faults, text) if faults.is_empty() => EditError::State(text),
+            Fault::State(faults, _) => EditError::Faults(faults),
+            Fault::Missing(dir) => {
+                EditError::State(format!("the directory {} is gone", dir.display()))
+            }
+        });
+        // The caller may have gone.
+        let _ = edit.answer.send(told);
+    }
+
+    async fn load_with(&mut self, by_api: Vec<Text>) -> Result<(), Fault> {
         let (dir, context) = (self.dir.clone(), self.context.clone());
-        let loaded = tokio::task::spawn_blocking(move || super::load(&dir, &context))
+        let absent = !self.has_files && !by_api.is_empty();
+        let texts = by_api.clone();
+        let read = move || super::load_with(&dir, &texts, absent, &context);
+        let loaded = tokio::task::spawn_blocking(read)
             .await
             .expect("reading rule files does not panic")
             .map_err(|error| match error {
@@ -172,6 +274,8 @@ impl Keeper {
         let answer = self.decisions.load(control, adopted).await;
         match answer {
             Ok(Answer::Done) => {
+                self.by_api = by_api;
+                self.has_files = 0 < loaded.files;
                 tracing::info!(
                     files = loaded.files,
                     rules = loaded.rules.len(),

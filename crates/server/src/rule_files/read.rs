@@ -236,13 +236,16 @@ impl Reader<'_> {
         {
             return;
         }
-        let mut told = BTreeSet::new();
+        // Of two readers' words the one that knows a way out.
+        let mut told = BTreeMap::<_, Diagnostic>::new();
         for mut fault in self.read.faults.split_off(before) {
             fault.code = code_of_document(fault.code);
-            if told.insert((fault.code, fault.span.start)) {
-                self.read.faults.push(fault);
+            let known = told.get(&(fault.span.start, fault.code));
+            if known.is_none_or(|known| known.help.is_none()) {
+                told.insert((fault.span.start, fault.code), fault);
             }
         }
+        self.read.faults.extend(told.into_values());
     }
 
     fn rule_of(&mut self, node: &Node<'_>) {
