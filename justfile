@@ -42,3 +42,13 @@ bench-matching *ROWS:
 # Our matcher and its peers in turn, and the table of docs/benchmarks.md. Wants Maven, Java 17 and Go; who is missing has no column.
 bench-peers *ARGS:
     python3 benches/peers/run.py {{ARGS}}
+
+# The JSON Schemas of operator documents, as `busbar jsonschema` prints them.
+schemas:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build -p server
+    busbar="${CARGO_TARGET_DIR:-target}/debug/busbar"
+    for kind in $("$busbar" --json jsonschema | python3 -c 'import json, sys; print(*json.load(sys.stdin))'); do
+        "$busbar" jsonschema "$kind" > "docs/schemas/$kind.json"
+    done

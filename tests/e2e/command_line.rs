@@ -87,10 +87,19 @@ const QUEUE: &str = r#"{"Id":"q","Queue":{"Name":"orders"}}"#;
 
 #[test]
 fn the_fixtures_go_where_they_are_expected_and_a_changed_rule_is_noticed() {
-    let rules = fs::read_dir(repository("rules")).unwrap().map(|entry| {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        (name, fs::read_to_string(path).unwrap())
+    let top = repository("rules");
+    let folders = ["", "catalogue", "monitors", "notification-profiles"];
+    let rules = folders.iter().flat_map(|folder| {
+        let entries = fs::read_dir(top.join(folder)).unwrap();
+        let files = entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file());
+        files
+            .map(|path| {
+                let name = path.strip_prefix(&top).unwrap().display().to_string();
+                (name, fs::read_to_string(path).unwrap())
+            })
+            .collect::<Vec<_>>()
     });
     let server = Server::start(&Options {
         rules: rules.collect(),

@@ -263,6 +263,12 @@ pub fn internal_arn(home: &Home) -> String {
     format!("arn:aws:events:{}:{}:{INTERNAL}", home.region, home.account)
 }
 
+/// The rule on the internal bus whose targets are the destinations, each under its name.
+#[must_use]
+pub fn destinations_rule() -> RuleName {
+    RuleName::parse("busbar.destinations").expect("a name")
+}
+
 /// What a target's ARN means here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -276,7 +282,7 @@ pub enum Kind {
     Internal,
     /// Nothing that this server can reach.
     Unknown,
-    /// What a document of operators describes, by its name. The webhook that it means is kept with the target.
+    /// What a document of operators describes, by its name.
     Destination(String),
 }
 

@@ -183,6 +183,12 @@ impl Home {
         }
     }
 
+    /// ARN of a destination that a document of operators describes.
+    #[must_use]
+    pub fn destination_arn(&self, name: &str) -> String {
+        self.arn("events", format_args!("api-destination/{name}"))
+    }
+
     /// Whether an ARN names this account and region.
     #[must_use]
     pub fn owns(&self, arn: &Arn<'_>) -> bool {

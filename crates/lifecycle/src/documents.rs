@@ -12,15 +12,20 @@ mod profile;
 mod read;
 mod schema;
 mod set;
+pub mod shape;
+pub mod target;
 mod trigger;
 
 pub use catalogue::{
-    DefaultRecipient, Entry, IgnoreReach, Input, Pair, Relate, Resolution, Settable, Source, Step,
+    DefaultRecipient, ENTRY, Entry, IgnoreReach, Input, Pair, Relate, Resolution, Settable, Source,
+    Step,
 };
 pub use fault::{Code, Fault};
-pub use monitor::{Monitor, Others, Parameter, Unless};
-pub use profile::{Channel, Destination, Profile, RECIPIENT_TYPES, Recipients};
-pub use read::span_of;
+pub use monitor::{MONITOR, Monitor, Others, Parameter, Unless};
+pub use profile::{
+    Channel, DESTINATION, Destination, PROFILE, Profile, RECIPIENT_TYPES, Recipients,
+};
+pub use read::{json_help, span_of};
 pub use schema::Schema;
 pub use set::{Documents, Kind, Pairs, Set, SetFault};
-pub use trigger::{Action, Origin, Trigger, field_of};
+pub use trigger::{ACTIONS, Action, Origin, RULE_NAME, STATE, TRIGGER, Trigger, field_of};

@@ -4,6 +4,7 @@
 //! them; what is older changes nothing, what is of equal time does. That holds for removals too.
 //! Source: certificate-lifecycle.md 5.2, INV-1, INV-2.
 
+use crate::documents::shape::{ID, Member, REFERENCE, Shape, TYPE};
 use crate::moment;
 use crate::reference::{Ref, is_id, is_type};
 use serde::{Deserialize, Serialize};
@@ -305,6 +306,47 @@ pub struct EditError {
     pub message: &'static str,
 }
 
+/// An object in the form of 5.2, as an edit has it.
+pub const OBJECT: Shape = Shape::Object(&[
+    Member::optional("type", Shape::Form(TYPE), "Its type."),
+    Member::optional("id", Shape::Form(ID), "Its id."),
+    Member::optional(
+        "owner",
+        Shape::Either(&[Shape::Null, Shape::Object(&OWNER)]),
+        "Another object; null: none.",
+    ),
+    Member::optional(
+        "attributes",
+        Shape::Map(None, &Shape::Any),
+        "What is known of it.",
+    ),
+    Member::optional(
+        "scopes",
+        Shape::Map(
+            Some(TYPE),
+            &Shape::Either(&[Shape::Null, Shape::List(0, &Shape::Form(ID))]),
+        ),
+        "Ids by type of scope.",
+    ),
+    Member::optional(
+        "relations",
+        Shape::Map(
+            Some(TYPE),
+            &Shape::Either(&[Shape::Null, Shape::List(0, &Shape::Form(REFERENCE))]),
+        ),
+        "Other objects as `type/id`, by name of the relation.",
+    ),
+    Member::optional(
+        "updatedAt",
+        Shape::Text,
+        "Time of the write; left out: the present.",
+    ),
+]);
+const OWNER: [Member; 2] = [
+    Member::required("type", Shape::Form(TYPE), "Its type."),
+    Member::required("id", Shape::Form(ID), "Its id."),
+];
+
 impl Edit {
     /// Reads an object in the form of 5.2, or a part of one. `null` removes an attribute, the
     /// membership of a scope type, a relation or the owner. `type` and `id` may be left out.
@@ -380,6 +422,7 @@ impl Edit {
                     edit.at = moment::parse(text);
                 }
                 ("updatedAt", _) => return fault(at, "an RFC 3339 time is wanted"),
+                ("$schema" | "Description", _) => {}
                 _ => return fault(at, "no such member"),
             }
         }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `read` | one file's JSON into rules, with every refusal |
 //! | [`documents`] | what stands in the folders beside `rules`, and the rules that it needs |
+//! | [`schemas`] | what documents look like: the tables of rules and targets, a JSON Schema for each kind |
 //! | [`lint`] | warnings about patterns, for who asks |
 //! | [`keeper`] | the first load, and a look at the directory ten times a second |
 //!
@@ -18,13 +19,14 @@ pub mod documents;
 pub mod keeper;
 pub mod lint;
 mod read;
+pub mod schemas;
 
 pub use read::redacted;
 
 use crate::annex::Text;
 use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use bus_core::document::{Kind, Rule, Webhook};
-use bus_core::name::{Arn, BusName, Home, QueueName, RuleName, TargetId};
+use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
 use documents::{DESTINATIONS, TRIGGERS};
 use lifecycle::documents::Documents;
 use std::collections::btree_map::Entry;
@@ -154,10 +156,7 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`], with every fault that could be told at once.
 pub fn load(dir: &Path, context: &Context) -> Result<Loaded, LoadError> {
-    let (files, warnings) = find(dir)?;
-    let mut loaded = load_files(&files, context).map_err(LoadError::Faults)?;
-    loaded.warnings.splice(0..0, warnings);
-    Ok(loaded)
+    load_files(&find(dir)?, context).map_err(LoadError::Faults)
 }
 
 /// Reads a directory of rule files and documents that came by the API as one set. `absent` says that there need
@@ -171,13 +170,11 @@ pub fn load_with(
     absent: bool,
     context: &Context,
 ) -> Result<Loaded, LoadError> {
-    let (files, warnings) = match find(dir) {
-        Err(LoadError::Missing(_)) if absent => (Vec::new(), Vec::new()),
+    let files = match find(dir) {
+        Err(LoadError::Missing(_)) if absent => Vec::new(),
         found => found?,
     };
-    let mut loaded = load_all(&files, by_api, context).map_err(LoadError::Faults)?;
-    loaded.warnings.splice(0..0, warnings);
-    Ok(loaded)
+    load_all(&files, by_api, context).map_err(LoadError::Faults)
 }
 
 /// Reads these files as one set.
@@ -213,7 +210,7 @@ fn load_all(
         set.read(text.clone(), context);
     }
     set.check_webhooks();
-    let destinations = set.lead_to_destinations();
+    let destinations = set.check_destinations();
     let ready = std::mem::take(&mut set.documents).ready(context, &destinations);
     let ready = ready.unwrap_or_else(|faults| {
         set.faults.extend(faults);
@@ -318,8 +315,8 @@ impl Set {
 }
 
 impl Set {
-    /// Gives each target whose ARN names a destination the webhook that it means, and tells them all.
-    fn lead_to_destinations(&mut self) -> BTreeMap<String, Webhook> {
+    /// The destinations; each that a target names must be one of them.
+    fn check_destinations(&mut self) -> BTreeMap<String, Webhook> {
         let mut webhooks = BTreeMap::new();
         for written in std::mem::take(&mut self.destinations_written) {
             match webhooks.entry(written.name) {
@@ -331,19 +328,11 @@ impl Set {
         for (name, mut fault) in std::mem::take(&mut self.destinations_named) {
             if !webhooks.contains_key(&name) {
                 fault.help = Some(if names.is_empty() {
-                    format!("write it as {DESTINATIONS}/{name}.json beside the folder `rules`")
+                    format!("write it as {DESTINATIONS}/{name}.json beside the rules")
                 } else {
                     did_you_mean(&name, &names)
                 });
                 self.faults.push(fault);
-            }
-        }
-        // Other members of the targets of faulty sets are looked at by nobody.
-        let rules = self.loaded.rules.iter_mut();
-        for target in rules.flat_map(|rule| rule.targets.values_mut()) {
-            let name = Arn::parse(&target.arn).and_then(|arn| Kind::destination(&arn));
-            if let Some(Kind::Destination(name)) = name {
-                target.webhook = webhooks.get(&name).cloned();
             }
         }
         webhooks
@@ -354,43 +343,28 @@ fn beside_rules() -> impl Iterator<Item = &'static str> {
     documents::FOLDERS.into_iter().chain([DESTINATIONS])
 }
 
-/// The folder of a file that holds no rules, beside one that does.
+/// The folder of a file that holds no rules.
 fn folder(path: &Path) -> Option<&'static str> {
-    let folder = path.parent()?;
-    let name = folder.file_name()?;
-    let found = beside_rules().find(|it| name == *it)?;
-    folder.with_file_name("rules").is_dir().then_some(found)
+    let name = path.parent()?.file_name()?;
+    beside_rules().find(|it| name == *it)
 }
 
-/// The files of a directory, rules first, by folder and name, and what was passed over.
+/// The files of a directory, rules first, by folder and name. Rules stand in the directory itself, in its
+/// folder `rules`, or in both.
 ///
 /// # Errors
 /// [`LoadError`].
-pub fn find(dir: &Path) -> Result<(Vec<PathBuf>, Vec<Diagnostic>), LoadError> {
-    let mut warnings = Vec::new();
-    let mut warn = |path: &Path, message: &str| {
-        let mut warning = about(path, "files::ignored", message.into());
-        warning.severity = Severity::Warning;
-        warnings.push(warning);
-    };
+pub fn find(dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let (mut files, folders) = list(dir)?;
-    if folders.contains("rules") {
-        for file in &files {
-            warn(
-                file,
-                "this file is ignored: the rules of this directory are those of its folder `rules`",
-            );
-        }
-        (files, _) = list(&dir.join("rules"))?;
-        for folder in beside_rules().filter(|it| folders.contains(*it)) {
-            files.extend(list(&dir.join(folder))?.0);
-        }
+    let known = [TRIGGERS].into_iter().chain(beside_rules());
+    for folder in known.filter(|it| folders.contains(*it)) {
+        files.extend(list(&dir.join(folder))?.0);
     }
     if FILES_MAX < files.len() {
         let text = format!("{} rule files, the bound is {FILES_MAX}", files.len());
         return Err(LoadError::Faults(vec![about(dir, "files::count", text)]));
     }
-    Ok((files, warnings))
+    Ok(files)
 }
 
 /// The `*.json` files and the folders of a directory. Names that begin with a dot are those of editors.

@@ -119,7 +119,7 @@ pub enum Refusal {
 /// Why one target of a call was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetRefusal {
-    /// The webhook that it names does not exist.
+    /// The webhook or destination that it names does not exist.
     NoWebhook,
 }
 
@@ -226,12 +226,8 @@ impl Core {
                 let mut rule = self.own_rule(&bus, &name)?.clone();
                 let mut refused = Vec::new();
                 for mut target in targets {
-                    if let Kind::Webhook(bus, rule, id) = Kind::of(&target.arn, self.state.home())
-                        && self
-                            .state
-                            .current_version(&bus, &rule, &id)
-                            .is_none_or(|v| v.target.webhook.is_none())
-                    {
+                    let kind = Kind::of(&target.arn, self.state.home());
+                    if kind.is_outbound() && self.state.webhook(&kind).is_none() {
                         refused.push((target.id.into(), TargetRefusal::NoWebhook));
                         continue;
                     }

@@ -190,13 +190,7 @@ impl Core {
         };
         match &attempt.version.kind {
             kind @ (Kind::Webhook(..) | Kind::Destination(_)) => {
-                let version = &attempt.version;
-                let (bus, rule, id) = match kind {
-                    Kind::Webhook(bus, rule, id) => (bus, rule, id),
-                    _ => (&version.bus, &version.rule, &version.target.id),
-                };
-                let current = self.state.current_version(bus, rule, id);
-                attempt.webhook = current.and_then(|v| v.target.webhook.clone());
+                attempt.webhook = self.state.webhook(kind).cloned();
                 if attempt.webhook.is_none() && attempt.give_up.is_none() {
                     attempt.give_up = Some((
                         Failure::new(Code::NoResource, "The webhook does not exist."),

@@ -12,7 +12,7 @@ pub mod deliveries;
 pub mod queues;
 pub mod snapshot;
 
-use crate::document::{Bus, Change, Kind, Queue, Rule, Target, Tick};
+use crate::document::{Bus, Change, Kind, Queue, Rule, Target, Tick, Webhook, destinations_rule};
 use crate::limits::{
     BACKOFF_MS_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, VERSION_LINGER_MS, VISIBILITY_SECONDS_MAX,
 };
@@ -876,6 +876,20 @@ impl State {
         let rules = self.rules(BusName::default_bus().as_str());
         let rules = rules.into_iter().flat_map(BTreeMap::values);
         rules.filter(|rule| rule.is_on() && rule.schedule.is_some())
+    }
+
+    /// The webhook that a target's kind means, as it is now.
+    #[must_use]
+    pub fn webhook(&self, kind: &Kind) -> Option<&Webhook> {
+        let version = match kind {
+            Kind::Webhook(bus, rule, id) => self.current_version(bus, rule, id),
+            Kind::Destination(name) => {
+                let id = TargetId::parse(name).ok()?;
+                self.current_version(&BusName::internal(), &destinations_rule(), &id)
+            }
+            Kind::Queue(_) | Kind::Log(_) | Kind::Internal | Kind::Unknown => None,
+        };
+        version?.target.webhook.as_ref()
     }
 
     /// A target's newest version.

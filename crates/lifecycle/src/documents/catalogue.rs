@@ -3,8 +3,9 @@
 //! Source: certificate-lifecycle.md 5.1, 5.3.
 
 use super::fault::{Code, Fault};
-use super::read::{Members, Place, Reader, document};
-use super::schema::Schema;
+use super::read::{Members, Place, Reader, TYPE_HELP, document};
+use super::schema::{DETAIL, Schema};
+use super::shape::{DURATION, Form, Member, PATH, SELECTORS, Shape, TYPE, words};
 use crate::condition::{Condition, Dialect};
 use crate::path::Path;
 use crate::selector::Selector;
@@ -148,21 +149,170 @@ pub struct Entry {
     pub skip_invalid: bool,
 }
 
-const MEMBERS: [&str; 14] = [
-    "Name",
-    "Match",
-    "Resource",
-    "Scopes",
-    "Resolution",
-    "IgnoreReach",
-    "Admission",
-    "Monitoring",
-    "MonitoringIdleReset",
-    "Settable",
-    "DefaultRecipients",
-    "Inventory",
-    "Detail",
-    "OnInvalid",
+const RESOLUTIONS: [(&str, Resolution); 2] = [
+    ("override", Resolution::Override),
+    ("additive", Resolution::Additive),
+];
+const REACHES: [(&str, IgnoreReach); 2] =
+    [("scope", IgnoreReach::Scope), ("event", IgnoreReach::Event)];
+/// Whether an event of another look is skipped.
+const ON_INVALID: [(&str, bool); 2] = [("flag", false), ("skip", true)];
+
+/// A document of `catalogue/`.
+pub const ENTRY: Shape = Shape::Object(&MEMBERS);
+
+const MEMBERS: [Member; 14] = [
+    Member::required(
+        "Name",
+        Shape::Form(TYPE),
+        "What triggers and monitors call it.",
+    ),
+    Member::required_or(
+        Code::MatchMissing,
+        "Match",
+        Shape::List(1, &Shape::Object(&PAIR)),
+        "The events it covers; a pair belongs to one event type only.",
+    ),
+    Member::required(
+        "Resource",
+        SOURCE,
+        "What its events are about: a type, and where the ids come from.",
+    ),
+    Member::default(
+        "Scopes",
+        Shape::List(0, &SOURCE),
+        "[]",
+        "What else triggers may be attached to, most specific first; `platform` is always last.",
+    ),
+    Member::default(
+        "Resolution",
+        Shape::Words(&words(&RESOLUTIONS)),
+        "\"override\"",
+        "Whether the first level of scopes with triggers applies alone, or all do.",
+    ),
+    Member::default(
+        "IgnoreReach",
+        Shape::Words(&words(&REACHES)),
+        "\"scope\"",
+        "What a matching ignore trigger silences: its scope, or the whole event.",
+    ),
+    Member::default(
+        "Admission",
+        Shape::Boolean,
+        "false",
+        "Ignore triggers may keep the subject out of the inventory.",
+    ),
+    Member::default(
+        "Monitoring",
+        Shape::Boolean,
+        "false",
+        "Throttles of notification profiles apply; monitors may emit it.",
+    ),
+    Member::optional(
+        "MonitoringIdleReset",
+        Shape::Form(DURATION),
+        "A throttle that is fed from outside begins anew after such a silence.",
+    ),
+    Member::default(
+        "Settable",
+        Shape::List(0, &Shape::Form(SETTABLE)),
+        "[\"owner\", \"attributes.*\", \"scopes.*\"]",
+        "Fields that `set-field` may write; a `*` at the end covers the rest.",
+    ),
+    Member::default(
+        "DefaultRecipients",
+        Shape::List(0, &Shape::OneOf(&RECIPIENT, &["Type", "TypeFrom"])),
+        "[]",
+        "Who is told by profiles with recipients of type `default`.",
+    ),
+    Member::default(
+        "Inventory",
+        Shape::List(0, &Shape::Object(&STEP)),
+        "[]",
+        "What its events say about the inventory.",
+    ),
+    Member::optional(
+        "Detail",
+        DETAIL,
+        "JSON Schema of the event's detail, of these keywords.",
+    ),
+    Member::default(
+        "OnInvalid",
+        Shape::Words(&words(&ON_INVALID)),
+        "\"flag\"",
+        "An event that fails `Detail` is marked and goes on, or fires nothing.",
+    ),
+];
+const PAIR: [Member; 2] = [
+    Member::required("Source", Shape::Text, "The event's source, all of it."),
+    Member::required(
+        "DetailType",
+        Shape::Text,
+        "The event's detail-type, all of it.",
+    ),
+];
+const SETTABLE: Form = Form("^(owner|(attributes|scopes)\\..*|(attributes|scopes)\\.\\*)$");
+const SOURCE: Shape = Shape::Object(&SOURCE_MEMBERS);
+const SOURCE_MEMBERS: [Member; 2] = [
+    Member::required("Type", Shape::Form(TYPE), "A type of object."),
+    Member::required("Id", SELECTORS, IDS),
+];
+const IDS: &str = "Where ids come from: `$.path.into.the.event`, `resources:TYPE` or \
+                   `inventory:TYPE`; the first that yields something counts.";
+const RECIPIENT: [Member; 3] = [
+    Member::optional(
+        "Type",
+        Shape::Form(TYPE),
+        "A type of object, `owner` or `object`.",
+    ),
+    Member::optional("TypeFrom", SELECTORS, "Where the type comes from."),
+    Member::optional("Id", SELECTORS, IDS),
+];
+const STEP: [Member; 5] = [
+    Member::optional(
+        "When",
+        Shape::Pattern(Dialect::Plain),
+        "For which events; left out: for all.",
+    ),
+    Member::optional(
+        "Set",
+        Shape::Map(
+            None,
+            &Shape::Either(&[Shape::Form(PATH), Shape::Object(&CONSTANT)]),
+        ),
+        "Attributes, each from a path into the event or a constant.",
+    ),
+    Member::optional(
+        "Scopes",
+        Shape::Map(Some(TYPE), &SELECTORS),
+        "Memberships by type of scope; what is found replaces the old ones.",
+    ),
+    Member::default(
+        "Relate",
+        Shape::List(0, &Shape::Object(&RELATE)),
+        "[]",
+        "Relations to write.",
+    ),
+    Member::default(
+        "Delete",
+        Shape::Boolean,
+        "false",
+        "Removes the object, when everything else is done.",
+    ),
+];
+const CONSTANT: [Member; 1] = [Member::required("Const", Shape::Any, "Always this.")];
+const RELATE: [Member; 3] = [
+    Member::required(
+        "Relation",
+        Shape::Form(TYPE),
+        "Its name, seen from the subject.",
+    ),
+    Member::required(
+        "Inverse",
+        Shape::Form(TYPE),
+        "Its name, seen from the other end.",
+    ),
+    Member::required("Target", SOURCE, "The other ends."),
 ];
 
 impl Entry {
@@ -178,27 +328,16 @@ impl Entry {
 fn entry(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Entry> {
     let members = reader.object(&place, &MEMBERS)?;
     // Each is read whatever became of the others, so that all faults are noted.
-    let name = reader.required(&members, "Name");
+    let name = members.get("Name");
     let name = name.and_then(|place| reader.type_name(&place));
     let matches = pairs(reader, &members);
-    let resource = reader.required(&members, "Resource");
+    let resource = members.get("Resource");
     let resource = resource.and_then(|place| source(reader, &place, false));
     let scopes = reader.list_or_empty(&members, "Scopes", |reader, item| {
         source(reader, item, true)
     });
-    let resolution = reader.word(
-        &members,
-        "Resolution",
-        &[
-            ("override", Resolution::Override),
-            ("additive", Resolution::Additive),
-        ],
-    );
-    let ignore_reach = reader.word(
-        &members,
-        "IgnoreReach",
-        &[("scope", IgnoreReach::Scope), ("event", IgnoreReach::Event)],
-    );
+    let resolution = reader.word(&members, "Resolution", &RESOLUTIONS);
+    let ignore_reach = reader.word(&members, "IgnoreReach", &REACHES);
     let admission = reader.boolean(&members, "Admission");
     let monitoring = reader.boolean(&members, "Monitoring");
     let idle_reset = reader.optional_span(&members, "MonitoringIdleReset");
@@ -207,7 +346,7 @@ fn entry(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Entry> {
     let steps = reader.list_or_empty(&members, "Inventory", step);
     let detail = members.get("Detail");
     let detail = detail.map_or(Some(None), |place| Schema::read(reader, &place).map(Some));
-    let skip_invalid = reader.word(&members, "OnInvalid", &[("flag", false), ("skip", true)]);
+    let skip_invalid = reader.word(&members, "OnInvalid", &ON_INVALID);
     Some(Entry {
         name: name?,
         matches: matches?,
@@ -227,17 +366,13 @@ fn entry(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Entry> {
 }
 
 fn pairs(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Pair>> {
-    let missing = "an event type covers at least one pair of source and detail type";
-    let Some(place) = members.get("Match") else {
-        reader.fault(Code::MatchMissing, members.place(), missing);
-        return None;
-    };
+    let place = members.get("Match")?;
     let mut seen: Vec<Pair> = Vec::new();
     let pairs = reader.list(&place, |reader, item| {
-        let members = reader.object(item, &["Source", "DetailType"])?;
-        let source = reader.required(&members, "Source");
+        let members = reader.object(item, &PAIR)?;
+        let source = members.get("Source");
         let source = source.and_then(|place| reader.string(&place));
-        let detail_type = reader.required(&members, "DetailType");
+        let detail_type = members.get("DetailType");
         let detail_type = detail_type.and_then(|place| reader.string(&place));
         let (source, detail_type) = (source?, detail_type?);
         let pair = Pair {
@@ -245,13 +380,16 @@ fn pairs(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Pair>> {
             detail_type,
         };
         if seen.contains(&pair) {
-            reader.fault(Code::DuplicatePair, item, "this pair is there twice");
+            let help = "take one of them away";
+            reader.fault(Code::DuplicatePair, item, "this pair is there twice", help);
         }
         seen.push(pair.clone());
         Some(pair)
     })?;
     if pairs.is_empty() {
-        reader.fault(Code::MatchMissing, &place, missing);
+        let message = "an event type covers at least one pair of source and detail type";
+        let help = "such as `{\"Source\": \"com.example\", \"DetailType\": \"Thing happened\"}`";
+        reader.fault(Code::MatchMissing, &place, message, help);
         return None;
     }
     Some(pairs)
@@ -259,10 +397,10 @@ fn pairs(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Pair>> {
 
 /// `{Type, Id}`.
 fn source(reader: &mut Reader<'_>, place: &Place<'_>, inventory: bool) -> Option<Source> {
-    let members = reader.object(place, &["Type", "Id"])?;
-    let kind = reader.required(&members, "Type");
+    let members = reader.object(place, &SOURCE_MEMBERS)?;
+    let kind = members.get("Type");
     let kind = kind.and_then(|place| reader.type_name(&place));
-    let id = reader.required(&members, "Id");
+    let id = members.get("Id");
     let id = id.and_then(|place| reader.selectors(&place, inventory));
     Some(Source {
         kind: kind?,
@@ -283,7 +421,7 @@ fn settable(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Settab
         if !fits {
             let help = "`owner`, `attributes.NAME`, `scopes.TYPE`, the last two also with a `*` at the end";
             let message = format!("`{text}` cannot be made settable");
-            reader.fault_help(Code::FieldNotSettable, item, message, help);
+            reader.fault(Code::FieldNotSettable, item, message, help);
             return None;
         }
         Some(Settable(text))
@@ -291,7 +429,7 @@ fn settable(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Settab
 }
 
 fn recipient(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<DefaultRecipient> {
-    let members = reader.object(place, &["Type", "TypeFrom", "Id"])?;
+    let members = reader.object(place, &RECIPIENT)?;
     let id = match members.get("Id") {
         Some(place) => Some(reader.selectors(&place, true)?),
         None => None,
@@ -304,7 +442,7 @@ fn recipient(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<DefaultRecipi
                 ("object", _) => Some(DefaultRecipient::Object),
                 (_, Some(id)) => Some(DefaultRecipient::Of(Source { kind, id })),
                 (_, None) => {
-                    reader.required(&members, "Id");
+                    reader.missing(Code::MemberMissing, &members, "Id", IDS);
                     None
                 }
             }
@@ -319,25 +457,27 @@ fn recipient(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<DefaultRecipi
                 Code::MemberUnknown,
                 &both,
                 "`Type` and `TypeFrom` exclude each other",
+                "take one of them away",
             );
             None
         }
         (None, None) => {
-            reader.required(&members, "Type");
+            let help = "a type of object, or `TypeFrom` where it comes from";
+            reader.missing(Code::MemberMissing, &members, "Type", help);
             None
         }
     }
 }
 
 fn step(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Step> {
-    let members = reader.object(place, &["When", "Set", "Scopes", "Relate", "Delete"])?;
+    let members = reader.object(place, &STEP)?;
     let when = reader.condition(&members, "When", Dialect::Plain);
     let mut set = Vec::new();
     if let Some(place) = members.get("Set") {
         for (name, value) in reader.map(&place)?.iter() {
             let input = if value.is_object() {
-                let members = reader.object(&value, &["Const"])?;
-                let constant = reader.required(&members, "Const")?;
+                let members = reader.object(&value, &CONSTANT)?;
+                let constant = members.get("Const")?;
                 Input::Const(reader.value(&constant))
             } else {
                 Input::Path(reader.path(&value)?)
@@ -349,7 +489,8 @@ fn step(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Step> {
     if let Some(place) = members.get("Scopes") {
         for (kind, value) in reader.map(&place)?.iter() {
             if !crate::reference::is_type(kind) || kind == crate::reference::PLATFORM {
-                reader.fault(Code::NameMalformed, &value, format!("`{kind}` is no type"));
+                let message = format!("`{kind}` is no type of scope");
+                reader.fault(Code::NameMalformed, &value, message, TYPE_HELP);
             }
             let id = reader.selectors(&value, true)?;
             let kind = kind.to_owned();
@@ -357,12 +498,12 @@ fn step(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Step> {
         }
     }
     let relate = reader.list_or_empty(&members, "Relate", |reader, item| {
-        let members = reader.object(item, &["Relation", "Inverse", "Target"])?;
-        let relation = reader.required(&members, "Relation");
+        let members = reader.object(item, &RELATE)?;
+        let relation = members.get("Relation");
         let relation = relation.and_then(|place| reader.type_name(&place));
-        let inverse = reader.required(&members, "Inverse");
+        let inverse = members.get("Inverse");
         let inverse = inverse.and_then(|place| reader.type_name(&place));
-        let target = reader.required(&members, "Target");
+        let target = members.get("Target");
         let target = target.and_then(|place| source(reader, &place, true));
         let (relation, inverse, target) = (relation?, inverse?, target?);
         Some(Relate {

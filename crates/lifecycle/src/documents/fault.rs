@@ -73,5 +73,5 @@ pub struct Fault {
     /// What is wrong.
     pub message: String,
     /// What to try.
-    pub help: Option<String>,
+    pub help: String,
 }

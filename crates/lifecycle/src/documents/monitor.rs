@@ -3,7 +3,8 @@
 //! Source: certificate-lifecycle.md 10.1, 10.3, 10.4.
 
 use super::fault::{Code, Fault};
-use super::read::{Members, Place, Reader, document};
+use super::read::{Members, PATH_HELP, Place, Reader, document};
+use super::shape::{DURATION, Form, Member, NAME, RELATIVE, Shape, TYPE, words};
 use crate::condition::{Condition, Dialect};
 use crate::path::Path;
 use crate::reference::is_type;
@@ -81,40 +82,137 @@ impl Monitor {
     }
 }
 
-const MEMBERS: [&str; 11] = [
-    "Name",
-    "State",
-    "EventBusName",
-    "ScheduleExpression",
-    "Resource",
-    "Event",
-    "Parameters",
-    "Condition",
-    "Unless",
-    "Every",
-    "Emit",
+const STATES: [(&str, bool); 2] = [("ENABLED", true), ("DISABLED", false)];
+
+/// A document of `monitors/`.
+pub const MONITOR: Shape = Shape::Object(&MEMBERS);
+
+const MEMBERS: [Member; 11] = [
+    Member::required("Name", Shape::Form(NAME), "What it is called."),
+    Member::default(
+        "State",
+        Shape::Words(&words(&STATES)),
+        "\"ENABLED\"",
+        "A disabled monitor does not scan.",
+    ),
+    Member::default(
+        "EventBusName",
+        Shape::Text,
+        "\"default\"",
+        "Where its events are put.",
+    ),
+    Member::required(
+        "ScheduleExpression",
+        Shape::Form(Form("^(rate|cron)\\(")),
+        "When it scans: `rate(1 hour)`, or `cron(0 * * * ? *)` in UTC.",
+    ),
+    Member::required(
+        "Resource",
+        Shape::Form(TYPE),
+        "The type of object that it looks at.",
+    ),
+    Member::required(
+        "Event",
+        Shape::Text,
+        "The event type that it emits, a monitoring one.",
+    ),
+    Member::default(
+        "Parameters",
+        Shape::Map(None, &Shape::Object(&PARAMETER)),
+        "{}",
+        "Durations that conditions name with `Ref`, and that scopes may set.",
+    ),
+    Member::optional(
+        "Condition",
+        Shape::Pattern(Dialect::Monitor),
+        "Which objects it selects; left out: all.",
+    ),
+    Member::default(
+        "Unless",
+        Shape::List(0, &Shape::OneOf(&UNLESS, &["Relation", "SameFields"])),
+        "[]",
+        "Other objects that keep one from being selected.",
+    ),
+    Member::optional(
+        "Every",
+        Shape::Form(DURATION),
+        "Least time between two of its events for one object.",
+    ),
+    Member::required(
+        "Emit",
+        Shape::Object(&EMIT),
+        "The event that it puts for each object.",
+    ),
+];
+const PARAMETER: [Member; 2] = [
+    Member::required(
+        "Default",
+        Shape::Form(DURATION),
+        "The duration where no scope sets one.",
+    ),
+    Member::default(
+        "From",
+        Shape::List(0, &Shape::Form(Form("^[a-z][a-z0-9-]{0,63}:"))),
+        "[]",
+        "Where scopes set it, as `TYPE:path`, such as `group:attributes.window`.",
+    ),
+];
+const UNLESS: [Member; 3] = [
+    Member::optional(
+        "Relation",
+        Shape::Text,
+        "Objects that are reached by this relation.",
+    ),
+    Member::optional(
+        "SameFields",
+        Shape::List(1, &Shape::Form(RELATIVE)),
+        "Objects of the same type with equal values at all of these paths.",
+    ),
+    Member::optional(
+        "Condition",
+        Shape::Pattern(Dialect::Unless),
+        "What one of them must be; left out: anything.",
+    ),
+];
+const EMIT: [Member; 3] = [
+    Member::optional(
+        "Source",
+        Shape::Text,
+        "Left out: that of the event type's first pair.",
+    ),
+    Member::optional(
+        "DetailType",
+        Shape::Text,
+        "Left out: that of the event type's first pair.",
+    ),
+    Member::default(
+        "Detail",
+        Shape::Map(None, &Shape::Any),
+        "{}",
+        "The event's detail: paths such as `$.object.id`, `{\"DaysUntil\": path}`, and constants.",
+    ),
 ];
 
 fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
     let members = reader.object(&place, &MEMBERS)?;
     let name = reader.name(&members);
-    let enabled = reader.word(&members, "State", &[("ENABLED", true), ("DISABLED", false)]);
+    let enabled = reader.word(&members, "State", &STATES);
     let bus = members.get("EventBusName");
     let bus = bus.map_or(Some("default".into()), |place| reader.string(&place));
-    let schedule = reader.required(&members, "ScheduleExpression");
+    let schedule = members.get("ScheduleExpression");
     let schedule = schedule.and_then(|place| {
         let text = reader.string(&place)?;
         match Schedule::parse(&text) {
             Ok(schedule) => Some(schedule),
             Err(error) => {
-                reader.fault_help(Code::MemberType, &place, error.to_string(), error.why);
+                reader.fault(Code::MemberType, &place, error.to_string(), error.why);
                 None
             }
         }
     });
-    let resource = reader.required(&members, "Resource");
+    let resource = members.get("Resource");
     let resource = resource.and_then(|place| reader.type_name(&place));
-    let event = reader.required(&members, "Event");
+    let event = members.get("Event");
     let event = event.and_then(|place| reader.string(&place));
     let parameters = parameters(reader, &members);
     let condition = reader.condition(&members, "Condition", Dialect::Monitor);
@@ -132,6 +230,7 @@ fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
                 Code::UnknownParameter,
                 &place,
                 format!("no parameter `{name}`"),
+                "write it in `Parameters`, with a `Default`",
             );
         }
     };
@@ -139,7 +238,7 @@ fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
         known(reader, &members, condition);
     }
     let unless = reader.list_or_empty(&members, "Unless", |reader, item| {
-        let members = reader.object(item, &["Relation", "SameFields", "Condition"])?;
+        let members = reader.object(item, &UNLESS)?;
         let condition = reader.condition(&members, "Condition", Dialect::Unless);
         if let Some(condition) = &condition {
             known(reader, &members, condition);
@@ -151,9 +250,9 @@ fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
         })
     });
     let every = reader.optional_span(&members, "Every");
-    let emit = reader.required(&members, "Emit");
+    let emit = members.get("Emit");
     let emit = emit.and_then(|place| {
-        let members = reader.object(&place, &["Source", "DetailType", "Detail"])?;
+        let members = reader.object(&place, &EMIT)?;
         let mut text = |name: &str| {
             let place = members.get(name);
             place.map_or(Some(None), |place| reader.string(&place).map(Some))
@@ -168,7 +267,7 @@ fn monitor(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Monitor> {
                     Ok(template) => Some(template),
                     Err(error) => {
                         let message = format!("`{}` is no path", error.path);
-                        reader.fault(Code::SelectorMalformed, &place, message);
+                        reader.fault(Code::SelectorMalformed, &place, message, PATH_HELP);
                         None
                     }
                 }
@@ -200,19 +299,17 @@ fn parameters(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<Para
     };
     let mut parameters = Some(Vec::new());
     for (name, value) in reader.map(&place)?.iter() {
-        let read = reader
-            .object(&value, &["Default", "From"])
-            .and_then(|members| {
-                let default = reader.required(&members, "Default");
-                let default = default.and_then(|place| reader.span(&place));
-                let from = reader.list_or_empty(&members, "From", parameter_from);
-                let name = name.to_owned();
-                Some(Parameter {
-                    name,
-                    default: default?,
-                    from: from?,
-                })
-            });
+        let read = reader.object(&value, &PARAMETER).and_then(|members| {
+            let default = members.get("Default");
+            let default = default.and_then(|place| reader.span(&place));
+            let from = reader.list_or_empty(&members, "From", parameter_from);
+            let name = name.to_owned();
+            Some(Parameter {
+                name,
+                default: default?,
+                from: from?,
+            })
+        });
         parameters = parameters.zip(read).map(|(mut all, one)| {
             all.push(one);
             all
@@ -229,7 +326,7 @@ fn parameter_from(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<(String,
     if read.is_none() {
         let help = "a scope type and a path from the scope's object: `group:attributes.window`";
         let message = format!("`{text}` says no place");
-        reader.fault_help(Code::SelectorMalformed, place, message, help);
+        reader.fault(Code::SelectorMalformed, place, message, help);
     }
     read
 }
@@ -240,19 +337,31 @@ fn others(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Others> {
         (None, Some(place)) => {
             let paths = reader.list(&place, |reader, item| reader.relative_path(item))?;
             if paths.is_empty() {
-                reader.fault(Code::MemberMissing, &place, "at least one field is wanted");
+                let help = "such as `attributes.name`";
+                reader.fault(
+                    Code::MemberMissing,
+                    &place,
+                    "at least one field is wanted",
+                    help,
+                );
                 return None;
             }
             Some(Others::SameFields(paths))
         }
         (Some(_), Some(both)) => {
             let message = "`Relation` and `SameFields` exclude each other";
-            reader.fault(Code::MemberUnknown, &both, message);
+            reader.fault(
+                Code::MemberUnknown,
+                &both,
+                message,
+                "write two items of `Unless`",
+            );
             None
         }
         (None, None) => {
             let message = "`Relation` or `SameFields` is missing";
-            reader.fault(Code::MemberMissing, members.place(), message);
+            let help = "where are the other objects? such as `\"Relation\": \"replaced-by\"`";
+            reader.fault(Code::MemberMissing, members.place(), message, help);
             None
         }
     }

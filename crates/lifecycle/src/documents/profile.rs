@@ -4,6 +4,8 @@
 
 use super::fault::{Code, Fault};
 use super::read::{Members, Place, Reader, document};
+use super::shape::{DURATION, ID, Member, NAME, RELATIVE, REMARKS, Shape};
+use super::target;
 use crate::path::Path;
 use crate::reference::{Ref, is_id};
 use rule_engine::pattern::Options;
@@ -67,18 +69,55 @@ impl Profile {
     }
 }
 
-fn profile(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Profile> {
-    let known = [
-        "Name",
-        "Recipients",
+/// A document of `notification-profiles/`.
+pub const PROFILE: Shape = Shape::Object(&MEMBERS);
+
+const MEMBERS: [Member; 6] = [
+    Member::required("Name", Shape::Form(NAME), "What triggers call it."),
+    Member::required("Recipients", Shape::Object(&RECIPIENTS), "Who is told."),
+    Member::default(
         "Channels",
+        Shape::List(0, &Shape::Object(&CHANNEL)),
+        "[]",
+        "How they are told, in this order.",
+    ),
+    Member::default(
         "Internal",
+        Shape::Boolean,
+        "false",
+        "Also in the inbox of each of them.",
+    ),
+    Member::optional(
         "Frequency",
+        Shape::Form(DURATION),
+        "Least time between two notifications about one object, of monitoring events.",
+    ),
+    Member::optional(
         "Repetitions",
-    ];
-    let members = reader.object(&place, &known)?;
+        Shape::Integer(1, u32::MAX as i64),
+        "Notifications about one object in all, of monitoring events.",
+    ),
+];
+const RECIPIENTS: [Member; 2] = [
+    Member::required(
+        "Type",
+        Shape::Words(&[
+            "none", "default", "user", "group", "role", "owner", "object",
+        ]),
+        "Nobody in particular, whoever the event type names, these objects, the object's owner, \
+         or the object itself.",
+    ),
+    Member::optional(
+        "Ids",
+        Shape::List(0, &Shape::Form(ID)),
+        "Which users, groups or roles.",
+    ),
+];
+
+fn profile(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Profile> {
+    let members = reader.object(&place, &MEMBERS)?;
     let name = reader.name(&members);
-    let recipients = reader.required(&members, "Recipients");
+    let recipients = members.get("Recipients");
     let recipients = recipients.and_then(|place| recipients_of(reader, &place));
     let mut ids = Vec::new();
     let channels = reader.list_or_empty(&members, "Channels", |reader, item| {
@@ -88,6 +127,7 @@ fn profile(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Profile> {
                 Code::MemberType,
                 item,
                 format!("a second channel `{}`", channel.id),
+                "an `Id` is one of a kind in its profile: rename one of them",
             );
         }
         ids.push(channel.id.clone());
@@ -98,11 +138,12 @@ fn profile(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Profile> {
     {
         let place = members.get("Internal").expect("it is true");
         let message = "the inbox cannot serve the recipients `none` and `object`";
-        reader.fault(Code::InternalNeedsRecipient, &place, message);
+        let help = "use a channel, or other recipients";
+        reader.fault(Code::InternalNeedsRecipient, &place, message, help);
     }
     if internal == Some(false) && channels.as_ref().is_some_and(Vec::is_empty) {
         let help = "give it `Channels`, or make it `\"Internal\": true`";
-        reader.fault_help(
+        reader.fault(
             Code::NoChannel,
             members.place(),
             "no way to tell anybody",
@@ -127,14 +168,14 @@ fn repetitions(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<u32> {
     let fits = u32::try_from(number).ok().filter(|number| 1 <= *number);
     if fits.is_none() {
         let help = "the number of notifications in all, the first included";
-        reader.fault_help(Code::RepetitionsRange, &place, "1 or more is wanted", help);
+        reader.fault(Code::RepetitionsRange, &place, "1 or more is wanted", help);
     }
     fits
 }
 
 fn recipients_of(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Recipients> {
-    let members = reader.object(place, &["Type", "Ids"])?;
-    let kind = reader.required(&members, "Type")?;
+    let members = reader.object(place, &RECIPIENTS)?;
+    let kind = members.get("Type")?;
     let text = reader.string(&kind)?;
     let plain = match text.as_str() {
         "none" => Some(Recipients::Nobody),
@@ -145,14 +186,15 @@ fn recipients_of(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Recipient
         unknown => {
             let help = "none, default, user, group, role, owner or object";
             let message = format!("no recipients of type `{unknown}`");
-            reader.fault_help(Code::MemberType, &kind, message, help);
+            reader.fault(Code::MemberType, &kind, message, help);
             return None;
         }
     };
     let ids = reader.list_or_empty(&members, "Ids", |reader, item| {
         let id = reader.string(item)?;
         if !is_id(&id) {
-            reader.fault(Code::NameMalformed, item, format!("`{id}` is no id"));
+            let help = "1 to 256 characters without `/`; the type is not part of it";
+            reader.fault(Code::NameMalformed, item, format!("`{id}` is no id"), help);
             return None;
         }
         Some(id)
@@ -165,12 +207,18 @@ fn recipients_of(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Recipient
                 Code::MemberUnknown,
                 &place,
                 format!("recipients of type `{text}` have no ids"),
+                "take `Ids` away, or name a user, group or role",
             );
             None
         }
         None if ids.is_empty() => {
             let message = format!("recipients of type `{text}` need `Ids`");
-            reader.fault(Code::RecipientIdsMissing, place, message);
+            reader.fault(
+                Code::RecipientIdsMissing,
+                place,
+                message,
+                "name one at least",
+            );
             None
         }
         None => {
@@ -186,37 +234,45 @@ fn recipients_of(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Recipient
     }
 }
 
-/// Members of a channel: those of a target, and `Contact`.
-const CHANNEL_MEMBERS: [&str; 12] = [
-    "Id",
-    "Arn",
-    "Contact",
-    "Input",
-    "InputPath",
-    "InputTransformer",
-    "RetryPolicy",
-    "DeadLetterConfig",
-    "SqsParameters",
-    "HttpParameters",
-    "RoleArn",
-    "Webhook",
+const CHANNEL: [Member; 11] = [
+    Member::required("Id", Shape::Form(NAME), "One of a kind in its profile."),
+    Member::required(
+        "Arn",
+        Shape::Text,
+        "A destination (`…:api-destination/NAME`), a queue or a log.",
+    ),
+    Member::default(
+        "Contact",
+        Shape::Map(None, &Shape::Form(RELATIVE)),
+        "{}",
+        "Which members of the recipient are sent, by the name they are sent under.",
+    ),
+    target::INPUT,
+    target::INPUT_PATH,
+    target::INPUT_TRANSFORMER,
+    target::RETRY_POLICY,
+    target::DEAD_LETTER_CONFIG,
+    target::SQS_PARAMETERS,
+    target::HTTP_PARAMETERS,
+    target::ROLE_ARN,
 ];
 
 fn channel(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Channel> {
-    let members = reader.object(place, &CHANNEL_MEMBERS)?;
-    let id = reader.required(&members, "Id").and_then(|place| {
+    let members = reader.object(place, &CHANNEL)?;
+    let id = members.get("Id").and_then(|place| {
         let id = reader.string(&place)?;
         if bus_core::name::TargetId::parse(&id).is_err() {
             reader.fault(
                 Code::NameMalformed,
                 &place,
                 format!("`{id}` is no id of a channel"),
+                "1 to 64 of A-Z a-z 0-9 . - _",
             );
             return None;
         }
         Some(id)
     });
-    let arn = reader.required(&members, "Arn");
+    let arn = members.get("Arn");
     let arn = arn.and_then(|place| reader.string(&place));
     let mut contact = BTreeMap::new();
     if let Some(place) = members.get("Contact") {
@@ -226,7 +282,8 @@ fn channel(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Channel> {
             }
         }
     }
-    let target = members.iter().filter(|(name, _)| *name != "Contact");
+    let ours = |name: &str| name == "Contact" || REMARKS.iter().any(|it| it.name == name);
+    let target = members.iter().filter(|(name, _)| !ours(name));
     let target = target.map(|(name, value)| (name.to_owned(), reader.value(&value)));
     let target = target.collect();
     arn?;
@@ -252,6 +309,23 @@ pub struct Destination {
     pub secret: Option<String>,
 }
 
+const METHODS: [(&str, &str); 2] = [("POST", "POST"), ("PUT", "PUT")];
+
+/// A document of `destinations/`.
+pub const DESTINATION: Shape = Shape::Object(&DESTINATION_MEMBERS);
+
+const DESTINATION_MEMBERS: [Member; 5] = [
+    Member::required(
+        "Name",
+        Shape::Form(NAME),
+        "What ARNs call it: `…:api-destination/NAME`.",
+    ),
+    target::URL,
+    target::METHOD,
+    target::HEADERS,
+    target::SECRET,
+];
+
 impl Destination {
     /// Reads a document of `destinations/`.
     ///
@@ -259,11 +333,11 @@ impl Destination {
     /// Every fault of it by itself, in the order of its text.
     pub fn read(text: &str, options: &Options) -> Result<Destination, Vec<Fault>> {
         document(text, options, |reader, place| {
-            let members = reader.object(&place, &["Name", "Url", "Method", "Headers", "Secret"])?;
+            let members = reader.object(&place, &DESTINATION_MEMBERS)?;
             let name = reader.name(&members);
-            let url = reader.required(&members, "Url");
+            let url = members.get("Url");
             let url = url.and_then(|place| reader.string(&place));
-            let method = reader.word(&members, "Method", &[("POST", "POST"), ("PUT", "PUT")]);
+            let method = reader.word(&members, "Method", &METHODS);
             let mut headers = BTreeMap::new();
             if let Some(place) = members.get("Headers") {
                 for (name, value) in reader.map(&place)?.iter() {

@@ -4,19 +4,24 @@
 //! built around the gap does not matter.
 
 use super::fault::{Code, Fault};
+use super::shape::{Member, Need, REMARKS, pattern_help};
 use crate::condition::{Condition, Dialect};
 use crate::moment;
 use crate::path::Path;
 use crate::selector::Selector;
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::pattern::Options;
+use rule_engine::words;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Levels of a document: a pattern's own and what is around it.
 const DEPTH_MAX: usize = rule_engine::pattern::DEPTH_MAX + 12;
-/// Members that every document may have and that mean nothing here.
-const REMARKS: [&str; 2] = ["$schema", "Description"];
+
+/// What to try instead of what is no type, no path, no selector.
+pub(super) const TYPE_HELP: &str = "a lower-case letter, then at most 63 of a-z 0-9 -";
+pub(super) const PATH_HELP: &str = "a path is `$`, then any of `.name`, `['name']`, `[0]`, `[*]`";
+const SELECTOR_HELP: &str = "`$.path.into.the.event`, `resources:TYPE` or `inventory:TYPE`";
 
 /// A value and where it is.
 #[derive(Debug, Clone)]
@@ -52,7 +57,9 @@ pub(super) fn document<T>(
                 at: String::new(),
                 span: Some(error.offset..text.len().min(error.offset + 1)),
                 message: format!("not a JSON text: {}", error.kind),
-                help: None,
+                help: json_help(text, error.offset)
+                    .unwrap_or("a document is one JSON object")
+                    .into(),
             }]);
         }
     };
@@ -141,28 +148,21 @@ impl<'n> Members<'n> {
 }
 
 impl Reader<'_> {
-    /// Notes a fault.
-    pub(super) fn fault(&mut self, code: Code, place: &Place<'_>, message: impl Into<String>) {
-        self.faults.push(Fault {
-            code,
-            at: place.at.clone(),
-            span: Some(place.node.start..place.node.end),
-            message: message.into(),
-            help: None,
-        });
-    }
-
-    /// Notes a fault and what to try.
-    pub(super) fn fault_help(
+    /// Notes a fault, and what to try.
+    pub(super) fn fault(
         &mut self,
         code: Code,
         place: &Place<'_>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.fault(code, place, message);
-        let fault = self.faults.last_mut().expect("it was just noted");
-        fault.help = Some(help.into());
+        self.faults.push(Fault {
+            code,
+            at: place.at.clone(),
+            span: Some(place.node.start..place.node.end),
+            message: message.into(),
+            help: help.into(),
+        });
     }
 
     fn type_fault<T>(&mut self, place: &Place<'_>, wanted: &str) -> Option<T> {
@@ -178,6 +178,7 @@ impl Reader<'_> {
             Code::MemberType,
             place,
             format!("{wanted} is wanted, {found} was found"),
+            format!("write {wanted}"),
         );
         None
     }
@@ -192,7 +193,7 @@ impl Reader<'_> {
             let below = place.member(&member.name, &member.value);
             if by_name.contains_key(&*member.name) {
                 let text = format!("a second `{}`", member.name);
-                self.fault(Code::MemberUnknown, &below, text);
+                self.fault(Code::MemberUnknown, &below, text, "take one of them away");
             } else {
                 by_name.insert(&*member.name, below);
             }
@@ -201,37 +202,45 @@ impl Reader<'_> {
         Some(Members { around, by_name })
     }
 
-    /// The members of an object of known names; others are faults.
-    pub(super) fn object<'n>(&mut self, place: &Place<'n>, known: &[&str]) -> Option<Members<'n>> {
+    /// The members of an object of a table: others are faults, and so are missing ones that it wants.
+    pub(super) fn object<'n>(
+        &mut self,
+        place: &Place<'n>,
+        known: &[Member],
+    ) -> Option<Members<'n>> {
         let members = self.map(place)?;
+        let names: Vec<&str> = known.iter().map(|member| member.name).collect();
+        let mut meant = Vec::new();
         for (name, below) in members.iter() {
-            if !known.contains(&name) && !REMARKS.contains(&name) {
-                let help = near(name, known).map_or_else(
-                    || format!("the members are {}", known.join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                self.fault_help(
-                    Code::MemberUnknown,
-                    &below,
-                    format!("no member `{name}` here"),
-                    help,
-                );
+            if !names.contains(&name) && REMARKS.iter().all(|remark| remark.name != name) {
+                let text = format!("no member `{name}` here");
+                let help = words::did_you_mean(name, &names);
+                self.fault(Code::MemberUnknown, &below, text, help);
+                meant.extend(words::nearest(name, &names));
+            }
+        }
+        for member in known {
+            if let Need::Required(code) = member.need
+                && !members.has(member.name)
+                // A slip of the pen is told once.
+                && !meant.contains(&member.name)
+            {
+                self.missing(code, &members, member.name, member.doc);
             }
         }
         Some(members)
     }
 
-    /// A member that must be there.
-    pub(super) fn required<'n>(&mut self, members: &Members<'n>, name: &str) -> Option<Place<'n>> {
-        let found = members.get(name);
-        if found.is_none() {
-            self.fault(
-                Code::MemberMissing,
-                members.place(),
-                format!("`{name}` is missing"),
-            );
-        }
-        found
+    /// Notes that a member is missing.
+    pub(super) fn missing(
+        &mut self,
+        code: Code,
+        members: &Members<'_>,
+        name: &str,
+        doc: &'static str,
+    ) {
+        let message = format!("`{name}` is missing");
+        self.fault(code, members.place(), message, doc);
     }
 
     pub(super) fn string(&mut self, place: &Place<'_>) -> Option<String> {
@@ -302,7 +311,7 @@ impl Reader<'_> {
         if found.is_none() {
             let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             let help = format!("one of {}", all.join(", "));
-            self.fault_help(
+            self.fault(
                 Code::MemberType,
                 &place,
                 format!("`{text}` is not known here"),
@@ -314,11 +323,11 @@ impl Reader<'_> {
 
     /// The name of a document.
     pub(super) fn name(&mut self, members: &Members<'_>) -> Option<String> {
-        let place = self.required(members, "Name")?;
+        let place = members.get("Name")?;
         let text = self.string(&place)?;
         if bus_core::name::RuleName::parse(&text).is_err() {
             let help = "1 to 64 of A-Z a-z 0-9 . - _";
-            self.fault_help(
+            self.fault(
                 Code::NameMalformed,
                 &place,
                 format!("`{text}` is no name"),
@@ -333,8 +342,8 @@ impl Reader<'_> {
     pub(super) fn type_name(&mut self, place: &Place<'_>) -> Option<String> {
         let text = self.string(place)?;
         if !crate::reference::is_type(&text) {
-            let help = "a lower-case letter, then at most 63 of a-z 0-9 -";
-            self.fault_help(
+            let help = TYPE_HELP;
+            self.fault(
                 Code::NameMalformed,
                 place,
                 format!("`{text}` is no type"),
@@ -344,7 +353,7 @@ impl Reader<'_> {
         }
         if text == crate::reference::PLATFORM {
             let help = "it is always there, last, and never written";
-            self.fault_help(Code::ScopeReserved, place, "`platform` is reserved", help);
+            self.fault(Code::ScopeReserved, place, "`platform` is reserved", help);
             return None;
         }
         Some(text)
@@ -357,7 +366,7 @@ impl Reader<'_> {
             Ok(ms) => Some(ms),
             Err(why) => {
                 let message = format!("`{text}` is no duration");
-                self.fault_help(Code::DurationMalformed, place, message, why);
+                self.fault(Code::DurationMalformed, place, message, why);
                 None
             }
         }
@@ -371,8 +380,7 @@ impl Reader<'_> {
     /// A path that begins with `$`.
     pub(super) fn path(&mut self, place: &Place<'_>) -> Option<Path> {
         let text = self.string(place)?;
-        let help = "a path is `$`, then any of `.name`, `['name']`, `[0]`, `[*]`";
-        self.path_or_fault(place, &text, Path::parse(&text), help)
+        self.path_or_fault(place, &text, Path::parse(&text), PATH_HELP)
     }
 
     /// A path that starts at an object and leaves its `$.` out.
@@ -392,7 +400,7 @@ impl Reader<'_> {
     ) -> Option<Path> {
         if path.is_none() {
             let message = format!("`{text}` is no path");
-            self.fault_help(Code::SelectorMalformed, place, message, help);
+            self.fault(Code::SelectorMalformed, place, message, help);
         }
         path
     }
@@ -409,14 +417,13 @@ impl Reader<'_> {
                 Some(Selector::Inventory(_)) if !inventory => {
                     let help = "what the subject is must come from the event";
                     let message = format!("`{text}` looks the subject up by itself");
-                    reader.fault_help(Code::SelectorMalformed, item, message, help);
+                    reader.fault(Code::SelectorMalformed, item, message, help);
                     None
                 }
                 Some(selector) => Some(selector),
                 None => {
-                    let help = "`$.path.into.the.event`, `resources:TYPE` or `inventory:TYPE`";
                     let message = format!("`{text}` is no selector");
-                    reader.fault_help(Code::SelectorMalformed, item, message, help);
+                    reader.fault(Code::SelectorMalformed, item, message, SELECTOR_HELP);
                     None
                 }
             }
@@ -426,6 +433,7 @@ impl Reader<'_> {
                 Code::SelectorMalformed,
                 place,
                 "at least one selector is wanted",
+                SELECTOR_HELP,
             );
             return None;
         }
@@ -451,9 +459,13 @@ impl Reader<'_> {
         match Condition::parse(text, dialect, &self.options) {
             Ok(condition) => Some(condition),
             Err(error) => {
-                self.fault(Code::PatternInvalid, &place, error.to_string());
+                self.fault(
+                    Code::PatternInvalid,
+                    &place,
+                    error.to_string(),
+                    pattern_help(&error, dialect),
+                );
                 let fault = self.faults.last_mut().expect("it was just noted");
-                fault.help = Some(error.help());
                 if as_text.is_none() {
                     let (start, span) = (place.node.start, error.span());
                     fault.span = Some(start + span.start..start + span.end);
@@ -473,11 +485,26 @@ impl Reader<'_> {
     }
 }
 
-/// The known name that was probably meant: the same but for case, joining marks and a plural.
-fn near<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let plain = |text: &str| {
-        let text = text.to_lowercase().replace(['-', '_', ' '], "");
-        text.trim_end_matches('s').to_owned()
-    };
-    known.iter().copied().find(|it| plain(it) == plain(name))
+/// What people write that JSON has not, at the place where a text is none.
+#[must_use]
+pub fn json_help(text: &str, offset: usize) -> Option<&'static str> {
+    let (before, rest) = text.split_at(text.floor_char_boundary(offset));
+    let before = before.trim_end();
+    Some(
+        if rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with('#') {
+            "JSON has no comments; put it into Description"
+        } else if rest.starts_with(['}', ']']) && before.ends_with(',') {
+            "take the comma before it away"
+        } else if rest.starts_with('\'') {
+            "strings stand in double quotes"
+        } else if rest.is_empty() {
+            "a bracket or a quote is not closed"
+        } else if rest.starts_with('"') && before.ends_with(['"', '}', ']', 'e', 'l']) {
+            "is a comma missing before it?"
+        } else if rest.starts_with('\u{feff}') {
+            "save the file without a byte order mark"
+        } else {
+            return None;
+        },
+    )
 }

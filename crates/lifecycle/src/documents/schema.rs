@@ -5,6 +5,7 @@
 
 use super::fault::Code;
 use super::read::{Place, Reader};
+use super::shape::{Member, Shape, words};
 use crate::moment;
 use regex::Regex;
 use serde_json::Value;
@@ -52,6 +53,53 @@ enum Format {
     DateTime,
 }
 
+const FORMATS: [(&str, Format); 2] = [("uuid", Format::Uuid), ("date-time", Format::DateTime)];
+
+/// A schema as it may be written in a document.
+pub(super) const DETAIL: Shape = Shape::Named("detail", || Shape::Object(&KEYWORDS));
+
+static KEYWORDS: [Member; 10] = [
+    Member::optional(
+        "type",
+        Shape::Either(&[TYPE_WORDS, Shape::List(0, &TYPE_WORDS)]),
+        "One type, or a list of those that are allowed.",
+    ),
+    Member::optional(
+        "properties",
+        Shape::Map(None, &DETAIL),
+        "A schema for each member.",
+    ),
+    Member::optional(
+        "required",
+        Shape::List(0, &Shape::Text),
+        "Members that must be there.",
+    ),
+    Member::optional(
+        "enum",
+        Shape::List(0, &Shape::Any),
+        "The values that are allowed.",
+    ),
+    Member::optional(
+        "pattern",
+        Shape::Text,
+        "An expression that a text must match somewhere.",
+    ),
+    Member::optional(
+        "format",
+        Shape::Words(&words(&FORMATS)),
+        "A form that a text must have.",
+    ),
+    Member::optional("minimum", Shape::Number, "Least number."),
+    Member::optional("maximum", Shape::Number, "Greatest number."),
+    Member::optional("items", DETAIL, "The schema of each item."),
+    Member::optional(
+        "additionalProperties",
+        Shape::Either(&[Shape::Boolean, DETAIL]),
+        "Whether members that are not listed are allowed, or the schema for them.",
+    ),
+];
+const TYPE_WORDS: Shape = Shape::Words(&words(&TYPES));
+
 #[derive(Debug, Clone, Default)]
 enum Additional {
     #[default]
@@ -85,22 +133,26 @@ impl Schema {
                     let text = reader.string(&value)?;
                     match Regex::new(&text) {
                         Ok(regex) => schema.pattern = Some(regex),
-                        Err(_) => reader.fault(Code::MemberType, &value, "not an expression"),
+                        Err(error) => {
+                            let help = error.to_string();
+                            reader.fault(Code::MemberType, &value, "not an expression", help);
+                        }
                     }
                 }
-                "format" => match reader.string(&value)?.as_str() {
-                    "uuid" => schema.format = Some(Format::Uuid),
-                    "date-time" => schema.format = Some(Format::DateTime),
-                    other => {
-                        let message = format!("the format `{other}` is not checked here");
-                        reader.fault_help(
+                "format" => {
+                    let text = reader.string(&value)?;
+                    let found = FORMATS.iter().find(|(name, _)| *name == text);
+                    schema.format = found.map(|(_, format)| *format);
+                    if found.is_none() {
+                        let message = format!("the format `{text}` is not checked here");
+                        reader.fault(
                             Code::SchemaKeyword,
                             &value,
                             message,
-                            "uuid or date-time",
+                            words(&FORMATS).join(" or "),
                         );
                     }
-                },
+                }
                 "minimum" => schema.minimum = bound(reader, &value),
                 "maximum" => schema.maximum = bound(reader, &value),
                 "items" => schema.items = Some(Box::new(Schema::read(reader, &value)?)),
@@ -112,10 +164,10 @@ impl Schema {
                     };
                 }
                 _ => {
-                    let help = "type, properties, required, enum, pattern, format, minimum, maximum, \
-                                items, additionalProperties, $schema";
+                    let known: Vec<&str> = KEYWORDS.iter().map(|it| it.name).collect();
+                    let help = known.join(", ");
                     let message = format!("the keyword `{keyword}` is not checked here");
-                    reader.fault_help(Code::SchemaKeyword, &value, message, help);
+                    reader.fault(Code::SchemaKeyword, &value, message, help);
                 }
             }
         }
@@ -223,7 +275,8 @@ fn types(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Vec<Type>> {
         let text = reader.string(place)?;
         let found = TYPES.iter().find(|(name, _)| *name == text);
         if found.is_none() {
-            reader.fault(Code::MemberType, place, format!("no type `{text}`"));
+            let help = format!("one of {}", words(&TYPES).join(", "));
+            reader.fault(Code::MemberType, place, format!("no type `{text}`"), help);
         }
         found.map(|(_, it)| *it)
     };
@@ -237,7 +290,12 @@ fn bound(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<f64> {
     match reader.value(place) {
         Value::Number(number) => number.as_f64(),
         _ => {
-            reader.fault(Code::MemberType, place, "a number is wanted");
+            reader.fault(
+                Code::MemberType,
+                place,
+                "a number is wanted",
+                "such as 5 or 0.5",
+            );
             None
         }
     }

@@ -6,6 +6,7 @@ use super::monitor::Monitor;
 use super::profile::{Destination, Profile};
 use super::trigger::{Action, Trigger};
 use crate::reference::PLATFORM;
+use rule_engine::words::did_you_mean;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -207,7 +208,7 @@ impl Documents {
             at: String::new(),
             span: None,
             message: format!("`{name}` is named by {}", users.join(", ")),
-            help: Some("change or delete those first".into()),
+            help: "change or delete those first".into(),
         })
     }
 }
@@ -224,6 +225,7 @@ fn check(set: &Set) -> Vec<SetFault> {
                 Code::NameMalformed,
                 "/Name",
                 "a second event type of this name".into(),
+                RENAME.into(),
             );
         }
         for (n, pair) in entry.matches.iter().enumerate() {
@@ -231,7 +233,8 @@ fn check(set: &Set) -> Vec<SetFault> {
                 && !std::ptr::eq(first, entry)
             {
                 let message = format!("`{}` covers this pair already", first.name);
-                fault(Code::DuplicatePair, &format!("/Match/{n}"), message);
+                let help = "a pair belongs to one event type: take one of them away".into();
+                fault(Code::DuplicatePair, &format!("/Match/{n}"), message, help);
             }
         }
     }
@@ -243,6 +246,7 @@ fn check(set: &Set) -> Vec<SetFault> {
                 Code::NameMalformed,
                 "/Name",
                 "a second profile of this name".into(),
+                RENAME.into(),
             );
         }
     }
@@ -254,6 +258,7 @@ fn check(set: &Set) -> Vec<SetFault> {
                 Code::NameMalformed,
                 "/Name",
                 "a second destination of this name".into(),
+                RENAME.into(),
             );
         }
     }
@@ -262,7 +267,8 @@ fn check(set: &Set) -> Vec<SetFault> {
         let entry = entries.get(trigger.event.as_str());
         if entry.is_none() {
             let message = format!("no event type `{}`", trigger.event);
-            fault(Code::UnknownEvent, "/Trigger/Event", message);
+            let help = meant(&trigger.event, &names_of(&entries));
+            fault(Code::UnknownEvent, "/Trigger/Event", message, help);
         }
         for (n, scope) in trigger.scopes.iter().enumerate() {
             let kind = scope.split('/').next().unwrap_or_default();
@@ -272,11 +278,12 @@ fn check(set: &Set) -> Vec<SetFault> {
                     "events of type `{}` have no scope of type `{kind}`",
                     trigger.event
                 );
-                fault(
-                    Code::ScopeNotAllowed,
-                    &format!("/Trigger/Scopes/{n}"),
-                    message,
-                );
+                let known = entry.iter().flat_map(|it| &it.scopes);
+                let mut known: Vec<&str> = known.map(|it| it.kind.as_str()).collect();
+                known.push(PLATFORM);
+                let help = format!("it has {}", known.join(", "));
+                let at = format!("/Trigger/Scopes/{n}");
+                fault(Code::ScopeNotAllowed, &at, message, help);
             }
         }
         for (n, action) in trigger.actions.iter().enumerate() {
@@ -285,18 +292,19 @@ fn check(set: &Set) -> Vec<SetFault> {
                     let covered = |entry: &&Entry| entry.settable.iter().any(|it| it.covers(field));
                     if entry.is_some_and(|entry| !covered(entry)) {
                         let message = format!("`{}` does not let `{field}` be set", trigger.event);
-                        fault(
-                            Code::FieldNotSettable,
-                            &format!("/Actions/{n}/Field"),
-                            message,
-                        );
+                        let help = "add it to the `Settable` of the event type".into();
+                        let at = format!("/Actions/{n}/Field");
+                        fault(Code::FieldNotSettable, &at, message, help);
                     }
                 }
                 Action::Notify { profiles: named } => {
                     for (m, name) in named.iter().enumerate() {
                         if !profiles.contains(name.as_str()) {
                             let at = format!("/Actions/{n}/Profiles/{m}");
-                            fault(Code::UnknownProfile, &at, format!("no profile `{name}`"));
+                            let known: Vec<&str> = profiles.iter().copied().collect();
+                            let help = meant(name, &known);
+                            let message = format!("no profile `{name}`");
+                            fault(Code::UnknownProfile, &at, message, help);
                         }
                     }
                 }
@@ -311,6 +319,7 @@ fn check(set: &Set) -> Vec<SetFault> {
                 Code::NameMalformed,
                 "/Name",
                 "a second monitor of this name".into(),
+                RENAME.into(),
             );
         }
         let Some(entry) = entries.get(monitor.event.as_str()) else {
@@ -318,29 +327,53 @@ fn check(set: &Set) -> Vec<SetFault> {
                 Code::UnknownEvent,
                 "/Event",
                 format!("no event type `{}`", monitor.event),
+                meant(&monitor.event, &names_of(&entries)),
             );
             continue;
         };
         if !entry.monitoring {
             let message = format!("`{}` is no monitoring event", entry.name);
-            fault(Code::EventNotMonitoring, "/Event", message);
+            let help = "make it `\"Monitoring\": true` in the catalogue".into();
+            fault(Code::EventNotMonitoring, "/Event", message, help);
         }
         if entry.resource.kind != monitor.resource {
             let message = format!("`{}` is about `{}`", entry.name, entry.resource.kind);
-            fault(Code::ResourceMismatch, "/Resource", message);
+            let help = format!("write `{}`", entry.resource.kind);
+            fault(Code::ResourceMismatch, "/Resource", message, help);
         }
         let pair = monitor.emits(entry);
         if pair.source.starts_with("aws.") {
             let message = format!("the source `{}` is reserved", pair.source);
-            fault(Code::SourceReserved, "/Emit", message);
+            let help =
+                "write a `Source` that does not begin with `aws.`, and add it to the event type"
+                    .into();
+            fault(Code::SourceReserved, "/Emit", message, help);
         }
         if !entry.matches.contains(&pair) {
             let message = format!("`{}` does not cover this pair", entry.name);
-            fault(Code::EmitNotInMatch, "/Emit", message);
+            let help = format!(
+                "leave `Source` and `DetailType` out, or add them to the `Match` of `{}`",
+                entry.name
+            );
+            fault(Code::EmitNotInMatch, "/Emit", message, help);
         }
     }
     check.faults.sort_by_key(|fault| (fault.kind, fault.index));
     check.faults
+}
+
+const RENAME: &str = "a name is one of a kind: rename one of them";
+
+/// The name that was probably meant.
+fn meant(name: &str, known: &[&str]) -> String {
+    match known.is_empty() {
+        true => "these files have none: check the whole directory, or write it".into(),
+        false => did_you_mean(name, known),
+    }
+}
+
+fn names_of<'e>(entries: &BTreeMap<&'e str, &'e Entry>) -> Vec<&'e str> {
+    entries.keys().copied().collect()
 }
 
 struct Check {
@@ -354,8 +387,8 @@ impl Check {
         kind: Kind,
         index: usize,
         name: &'c str,
-    ) -> impl FnMut(Code, &str, String) + 'c {
-        move |code, at, message| {
+    ) -> impl FnMut(Code, &str, String, String) + 'c {
+        move |code, at, message, help| {
             self.faults.push(SetFault {
                 kind,
                 index,
@@ -365,7 +398,7 @@ impl Check {
                     at: at.to_owned(),
                     span: None,
                     message,
-                    help: None,
+                    help,
                 },
             });
         }

@@ -4,6 +4,7 @@
 
 use super::fault::{Code, Fault};
 use super::read::{Members, Place, Reader, document};
+use super::shape::{Form, Member, NAME, PATH, Shape, words};
 use crate::condition::{Condition, Dialect};
 use crate::object::{Field, ids_from, owner_from};
 use crate::path::Path;
@@ -83,33 +84,118 @@ impl Trigger {
     }
 }
 
+const STATES: [(&str, bool); 3] = [
+    ("ENABLED", true),
+    ("DISABLED", false),
+    ("ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS", true),
+];
+
+/// `Name` of a rule.
+pub const RULE_NAME: Member =
+    Member::required("Name", Shape::Form(NAME), "One of a kind on its bus.");
+/// `State` of a rule.
+pub const STATE: Member = Member::default(
+    "State",
+    Shape::Words(&words(&STATES)),
+    "\"ENABLED\"",
+    "A disabled rule matches nothing.",
+);
+/// `Trigger` of a rule, which makes it a trigger.
+pub const TRIGGER: Member = Member::optional(
+    "Trigger",
+    Shape::Object(&INNER),
+    "Attaches the rule to events of a type, in some scopes.",
+);
+/// `Actions` of a trigger.
+pub const ACTIONS: Member = Member::optional(
+    "Actions",
+    Shape::List(
+        0,
+        &Shape::Either(&[
+            Shape::OneOf(&SET_FIELD, &["Value", "From"]),
+            Shape::Object(&NOTIFY),
+        ]),
+    ),
+    "What a trigger does before its targets are handed the event, in this order.",
+);
+
+const INNER: [Member; 4] = [
+    Member::required(
+        "Event",
+        Shape::Text,
+        "Name of the event type, an entry of the catalogue.",
+    ),
+    Member::required_or(
+        Code::ScopeMissing,
+        "Scopes",
+        Shape::List(1, &Shape::Form(SCOPE)),
+        "Where it applies: `platform`, or objects as `type/id`.",
+    ),
+    Member::default(
+        "Order",
+        Shape::Integer(i64::MIN, i64::MAX),
+        "0",
+        "Ascending within a scope; equal ones go by name.",
+    ),
+    Member::default(
+        "Ignore",
+        Shape::Boolean,
+        "false",
+        "It silences and does nothing else.",
+    ),
+];
+const SCOPE: Form = Form("^(platform|[a-z][a-z0-9-]{0,63}/[^/]{1,256})$");
+const SET_FIELD: [Member; 4] = [
+    Member::required(
+        "Type",
+        Shape::Words(&["set-field"]),
+        "Writes a field of the object.",
+    ),
+    Member::required(
+        "Field",
+        Shape::Form(Form(
+            "^(owner|attributes\\..+|scopes\\.[a-z][a-z0-9-]{0,63})$",
+        )),
+        "`owner`, `attributes.NAME` or `scopes.TYPE`.",
+    ),
+    Member::optional("Value", Shape::Any, "The value; null removes."),
+    Member::optional(
+        "From",
+        Shape::Form(PATH),
+        "Where the value is found in the event, `object` or `scopes`.",
+    ),
+];
+const NOTIFY: [Member; 2] = [
+    Member::required("Type", Shape::Words(&["notify"]), "Sends notifications."),
+    Member::required(
+        "Profiles",
+        Shape::List(1, &Shape::Text),
+        "Names of profiles, in order.",
+    ),
+];
+
 fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
     let members = reader.map(&place)?;
     let Some(place) = members.get("Trigger") else {
         if let Some(actions) = members.get("Actions") {
             let help = "add `Trigger`, or use `Targets`";
             let message = "`Actions` are for triggers only";
-            reader.fault_help(Code::ActionsWithoutTrigger, &actions, message, help);
+            reader.fault(Code::ActionsWithoutTrigger, &actions, message, help);
         }
         return Some(None);
     };
+    if !members.has("Name") {
+        reader.missing(Code::MemberMissing, &members, "Name", RULE_NAME.doc);
+    }
     let name = reader.name(&members);
     if let Some(schedule) = members.get("ScheduleExpression") {
         let help = "a monitor emits events by a schedule";
         let message = "a trigger has no schedule";
-        reader.fault_help(Code::TriggerWithSchedule, &schedule, message, help);
+        reader.fault(Code::TriggerWithSchedule, &schedule, message, help);
     }
     let bus = members.get("EventBusName");
     let bus = bus.map_or(Some("default".into()), |place| reader.string(&place));
-    let enabled = reader.word(
-        &members,
-        "State",
-        &[
-            ("ENABLED", true),
-            ("DISABLED", false),
-            ("ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS", true),
-        ],
-    );
+    let enabled = reader.word(&members, "State", &STATES);
     let pattern = reader.condition(&members, "EventPattern", Dialect::Trigger);
     if let Some(pattern) = &pattern {
         for name in pattern.references() {
@@ -118,6 +204,7 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
                 Code::UnknownParameter,
                 &place,
                 format!("a trigger has no parameter `{name}`"),
+                "write the duration itself; parameters are for monitors",
             );
         }
     }
@@ -127,9 +214,9 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
         Some(id.as_str()?.to_owned())
     });
     let actions = reader.list_or_empty(&members, "Actions", action);
-    let inner = reader.object(&place, &["Event", "Scopes", "Order", "Ignore"]);
+    let inner = reader.object(&place, &INNER);
     let inner = inner.and_then(|inner| {
-        let event = reader.required(&inner, "Event");
+        let event = inner.get("Event");
         let event = event.and_then(|place| reader.string(&place));
         let scopes = scopes(reader, &inner);
         let order = inner.get("Order");
@@ -148,13 +235,14 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
             for name in ["Actions", "Targets"] {
                 if let Some(place) = does(name) {
                     let message = format!("a trigger with `Ignore` has no `{name}`");
-                    reader.fault(Code::IgnoreWithActions, &place, message);
+                    let help = "take it away, or take `Ignore` away";
+                    reader.fault(Code::IgnoreWithActions, &place, message, help);
                 }
             }
         }
         Some(false) if does("Actions").is_none() && does("Targets").is_none() => {
             let help = "give it `Actions` or `Targets`, or make it `\"Ignore\": true`";
-            reader.fault_help(
+            reader.fault(
                 Code::TriggerWithoutActions,
                 &place,
                 "a trigger that does nothing",
@@ -179,18 +267,14 @@ fn rule(reader: &mut Reader<'_>, place: Place<'_>) -> Option<Option<Trigger>> {
 }
 
 fn scopes(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<String>> {
-    let missing = "at least one scope is wanted: `platform`, or `type/id`";
-    let Some(place) = members.get("Scopes") else {
-        reader.fault(Code::ScopeMissing, members.place(), missing);
-        return None;
-    };
+    let place = members.get("Scopes")?;
     let mut scopes: Vec<String> = Vec::new();
     reader.list(&place, |reader, item| {
         let text = reader.string(item)?;
         let object = Ref::parse(&text).filter(|object| object.kind() != PLATFORM);
         if text != PLATFORM && object.is_none() {
             let message = format!("`{text}` is no scope");
-            reader.fault_help(
+            reader.fault(
                 Code::ScopeMalformed,
                 item,
                 message,
@@ -204,32 +288,35 @@ fn scopes(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Vec<String>>
         Some(())
     })?;
     if scopes.is_empty() {
-        reader.fault(Code::ScopeMissing, &place, missing);
+        let message = "at least one scope is wanted: `platform`, or `type/id`";
+        let help = "`[\"platform\"]` is for every event of the type";
+        reader.fault(Code::ScopeMissing, &place, message, help);
         return None;
     }
     Some(scopes)
 }
 
 fn action(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Action> {
-    let all = ["Type", "Field", "Value", "From", "Profiles"];
     let kind = reader.map(place)?;
     if !kind.has("Type") {
-        reader.required(&kind, "Type");
+        let help = "set-field or notify";
+        reader.missing(Code::MemberMissing, &kind, "Type", help);
         return None;
     }
     let words = [("set-field", true), ("notify", false)];
     if reader.word(&kind, "Type", &words)? {
-        let members = reader.object(place, &all[..4])?;
+        let members = reader.object(place, &SET_FIELD)?;
         return set_field(reader, &members);
     }
-    let members = reader.object(place, &["Type", "Profiles"])?;
-    let place = reader.required(&members, "Profiles")?;
+    let members = reader.object(place, &NOTIFY)?;
+    let place = members.get("Profiles")?;
     let profiles = reader.list(&place, |reader, item| reader.string(item))?;
     if profiles.is_empty() {
         reader.fault(
             Code::MemberMissing,
             &place,
             "at least one profile is wanted",
+            "name a document of notification-profiles/",
         );
         return None;
     }
@@ -237,11 +324,11 @@ fn action(reader: &mut Reader<'_>, place: &Place<'_>) -> Option<Action> {
 }
 
 fn set_field(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Action> {
-    let field = reader.required(members, "Field").and_then(|place| {
+    let field = members.get("Field").and_then(|place| {
         let text = reader.string(&place)?;
         if field_of(&text, &Value::Null).is_none() {
             let help = "`owner`, `attributes.NAME` or `scopes.TYPE`";
-            reader.fault_help(
+            reader.fault(
                 Code::FieldNotSettable,
                 &place,
                 format!("`{text}` cannot be set"),
@@ -258,7 +345,7 @@ fn set_field(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Action> {
             let written = field.as_ref().and_then(|field| field_of(field, &value));
             if field.is_some() && written.is_none() {
                 let help = "for `owner` `{\"type\", \"id\"}`, for `scopes.TYPE` a list of ids; null removes";
-                reader.fault_help(Code::MemberType, &place, "not a value of this field", help);
+                reader.fault(Code::MemberType, &place, "not a value of this field", help);
             }
             written.map(Origin::Value)
         }
@@ -268,6 +355,7 @@ fn set_field(reader: &mut Reader<'_>, members: &Members<'_>) -> Option<Action> {
                 Code::SetFieldSource,
                 &place,
                 "exactly one of `Value` and `From` is wanted",
+                "`Value` is written as it is, `From` is a path such as `$.time`",
             );
             None
         }

@@ -39,7 +39,10 @@ fn check(kind: &str, document: Value, expected: &[(&str, &str)]) {
     for fault in &found {
         let span = fault.span.clone().or_else(|| span_of(&text, &fault.at));
         assert!(text.get(span.unwrap()).is_some());
-        assert!(!fault.message.is_empty());
+        assert!(
+            !fault.message.is_empty() && !fault.help.is_empty(),
+            "{fault:?}"
+        );
     }
 }
 
@@ -533,7 +536,7 @@ fn a_fault_shows_its_bytes_and_what_to_try() {
     let shown = |n: usize| {
         (
             &text[found[n].span.clone().unwrap()],
-            found[n].help.as_deref().unwrap(),
+            found[n].help.as_str(),
         )
     };
     assert_eq!(shown(0), ("5", "did you mean `Repetitions`?"));
@@ -542,7 +545,7 @@ fn a_fault_shows_its_bytes_and_what_to_try() {
     let text = trigger(json!({"EventPattern": {"detail": {"a": [{"prefixx": "x"}]}}})).to_string();
     let found = faults("rule", &text);
     assert_eq!(&text[found[0].span.clone().unwrap()], "\"prefixx\"");
-    assert_eq!(found[0].help.as_deref(), Some("did you mean `prefix`?"));
+    assert_eq!(found[0].help, "did you mean `prefix`?");
     assert_eq!(
         found[0].message,
         "Unrecognized match type prefixx (at `detail.a`)"

@@ -12,6 +12,8 @@ use ureq::http::Response;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest time for an answer; a long poll adds its own.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Longest time for a scan over an inventory of millions.
+const SCAN: Duration = Duration::from_secs(30 * 60);
 /// Largest answer that is read: a receive of ten messages of 1 MiB each.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
@@ -93,12 +95,33 @@ impl Client {
 
     /// POST of JSON to our own API.
     pub fn post(&self, path: &str, body: &str) -> Result<Value, Failure> {
-        let sent = self
-            .agent
-            .post(format!("{}{path}", self.base))
+        self.send(
+            self.agent.post(format!("{}{path}", self.base)),
+            body,
+            ANSWER,
+        )
+    }
+
+    /// PUT of JSON to our own API.
+    pub fn put(&self, path: &str, body: &str) -> Result<Value, Failure> {
+        self.send(self.agent.put(format!("{}{path}", self.base)), body, ANSWER)
+    }
+
+    /// POST of what is answered when all objects have been looked at.
+    pub fn scan(&self, path: &str, body: &str) -> Result<Value, Failure> {
+        self.send(self.agent.post(format!("{}{path}", self.base)), body, SCAN)
+    }
+
+    fn send(
+        &self,
+        request: ureq::RequestBuilder<ureq::typestate::WithBody>,
+        body: &str,
+        bound: Duration,
+    ) -> Result<Value, Failure> {
+        let sent = request
             .header("content-type", "application/json")
             .config()
-            .timeout_global(Some(ANSWER))
+            .timeout_global(Some(bound))
             .build()
             .send(body);
         read(self.reached(sent)?)

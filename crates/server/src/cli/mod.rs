@@ -1,6 +1,6 @@
 //! The command line: what a person at a terminal, or a script, asks of busbar.
 //!
-//! `serve` is the server; `config`, `rules`, `test-pattern` and `data` work on files alone, and `explain`
+//! `serve` is the server; `config`, `rules`, `jsonschema`, `test-pattern` and `data` work on files alone, and `explain`
 //! where it is told to; all others are clients of a running server. One room each. Every command prints text for people, or JSON with `--json`,
 //! on standard output; what went wrong goes to standard error, and the exit code says which kind it was.
 
@@ -17,6 +17,9 @@ mod dlq;
 mod event;
 mod explain;
 mod history;
+mod inventory;
+mod jsonschema;
+mod monitor;
 mod pattern;
 mod put;
 mod queue;
@@ -26,6 +29,7 @@ mod serve;
 mod status;
 mod table;
 mod tail;
+mod trigger;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -87,6 +91,18 @@ enum Command {
     /// Work on rule files.
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Read and write what the bus knows about objects.
+    #[command(subcommand)]
+    Inventory(inventory::Command),
+    /// Scan the inventory by hand.
+    #[command(subcommand)]
+    Monitor(monitor::Command),
+    /// Try triggers.
+    #[command(subcommand)]
+    Trigger(trigger::Command),
+    /// Print the JSON Schema of a kind of operator document.
+    #[command(name = "jsonschema")]
+    JsonSchema(jsonschema::JsonSchema),
     /// Measure what the bus costs on this machine.
     Bench(bench::Bench),
 }
@@ -111,6 +127,10 @@ pub fn main() -> ExitCode {
         Command::Data(command) => command.run(json),
         Command::Config(command) => command.run(json),
         Command::Rules(command) => command.run(json),
+        Command::Inventory(command) => command.run(json),
+        Command::Monitor(command) => command.run(json),
+        Command::Trigger(command) => command.run(json),
+        Command::JsonSchema(command) => command.run(json),
         Command::Bench(command) => command.run(json),
     };
     match done {

@@ -173,24 +173,20 @@ pub fn context(config: &Config) -> Result<Context, Failure> {
 /// Reads directories of rule files, and files.
 pub fn load(paths: &[PathBuf], context: &Context) -> Result<Loaded, Vec<Diagnostic>> {
     let mut files = Vec::new();
-    let mut warnings = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let (found, warned) = rule_files::find(path).map_err(|error| match error {
+            let found = rule_files::find(path).map_err(|error| match error {
                 LoadError::Missing(dir) => vec![missing(&dir)],
                 LoadError::Faults(faults) => faults,
             })?;
             files.extend(found);
-            warnings.extend(warned);
         } else if path.exists() {
             files.push(path.clone());
         } else {
             return Err(vec![missing(path)]);
         }
     }
-    let mut loaded = rule_files::load_files(&files, context)?;
-    loaded.warnings.splice(0..0, warnings);
-    Ok(loaded)
+    rule_files::load_files(&files, context)
 }
 
 fn missing(path: &Path) -> Diagnostic {

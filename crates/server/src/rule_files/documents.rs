@@ -7,11 +7,11 @@
 use super::read::Read;
 use super::{Context, Source, about};
 use crate::annex::Text;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, did_you_mean};
 use bus_core::document::{
     Kind as TargetKind, Origin, Rule, RuleState, Target, Webhook, internal_arn,
 };
-use bus_core::name::{BusName, QueueName, RuleName, TargetId};
+use bus_core::name::{Arn, BusName, QueueName, RuleName, TargetId};
 use lifecycle::documents::{
     Channel, Code, Documents, Entry, Fault, Kind, Monitor, Profile, Set, Trigger, span_of,
 };
@@ -118,6 +118,9 @@ impl Reading {
             internal: firing_rules(&self.set, context),
             ..Ready::default()
         };
+        ready
+            .internal
+            .extend(destinations_rule(destinations, context));
         for (index, profile) in self.set.profiles.iter().enumerate() {
             match profile_rule(profile, destinations, context, &mut ready.queues) {
                 Ok(rule) => ready.internal.extend(rule),
@@ -214,7 +217,7 @@ fn diagnostic(source: &Source, place: &Range<usize>, fault: Fault) -> Diagnostic
             "" => fault.message,
             at => format!("{at}: {}", fault.message),
         },
-        help: fault.help,
+        help: Some(fault.help),
     }
 }
 
@@ -272,6 +275,23 @@ fn firing_rules(set: &Set, context: &Context) -> Vec<Rule> {
     rules
 }
 
+/// The rule that keeps the destinations; none without destinations.
+fn destinations_rule(destinations: &BTreeMap<String, Webhook>, context: &Context) -> Option<Rule> {
+    let target = |(name, webhook): (&String, &Webhook)| {
+        let id = TargetId::parse(name).expect("names of destinations are ids of targets");
+        let arn = context.home.destination_arn(name);
+        let mut target = Target::new(id.clone(), arn);
+        target.webhook = Some(webhook.clone());
+        (id, target)
+    };
+    let targets: BTreeMap<TargetId, Target> = destinations.iter().map(target).collect();
+    let name = bus_core::document::destinations_rule();
+    (!targets.is_empty()).then(|| Rule {
+        targets,
+        ..rule(name, BusName::internal(), "destinations".into())
+    })
+}
+
 /// The rule whose targets are the channels of a profile; none without channels.
 fn profile_rule(
     profile: &Profile,
@@ -280,15 +300,24 @@ fn profile_rule(
     queues: &mut BTreeSet<QueueName>,
 ) -> Result<Option<Rule>, Fault> {
     let name = RuleName::parse(&profile.name).expect("names of 4.1 are names of rules");
+    if name == bus_core::document::destinations_rule() {
+        return Err(Fault {
+            code: Code::NameMalformed,
+            at: "/Name".into(),
+            span: None,
+            message: format!("the name `{name}` is the bus's own"),
+            help: "take another name".into(),
+        });
+    }
     let mut targets = BTreeMap::new();
     for (index, channel) in profile.channels.iter().enumerate() {
         let target = channel_target(channel, destinations, context);
-        let target = target.map_err(|(member, message)| Fault {
+        let target = target.map_err(|(member, message, help)| Fault {
             code: Code::MemberType,
             at: format!("/Channels/{index}{member}"),
             span: None,
             message,
-            help: None,
+            help,
         })?;
         if let TargetKind::Queue(queue) = TargetKind::of(&target.arn, &context.home) {
             queues.insert(queue);
@@ -302,28 +331,47 @@ fn profile_rule(
     }))
 }
 
-/// A channel as a target, with the webhook that its destination means.
+/// A channel as a target; else the member at fault, what is wrong, and what to try.
 fn channel_target(
     channel: &Channel,
     destinations: &BTreeMap<String, Webhook>,
     context: &Context,
-) -> Result<Target, (&'static str, String)> {
+) -> Result<Target, (&'static str, String, String)> {
     let members: Map<String, Value> = channel.target.clone();
-    let mut target: Target =
-        serde_json::from_value(Value::Object(members)).map_err(|e| ("", e.to_string()))?;
-    crate::shapers::compile(&target, context.placeholders).map_err(|e| ("", e.to_string()))?;
-    match TargetKind::of(&target.arn, &context.home) {
+    let target: Target = serde_json::from_value(Value::Object(members)).map_err(|e| {
+        let help = "a channel has the members of a target, and `Contact`";
+        ("", e.to_string(), help.into())
+    })?;
+    crate::shapers::compile(&target, context.placeholders).map_err(|e| {
+        let help = e.help().unwrap_or("it is shaped as a target is");
+        ("", e.to_string(), help.into())
+    })?;
+    let home = &context.home;
+    let refused = |message: String, help| Err(("/Arn", message, help));
+    match TargetKind::of(&target.arn, home) {
         TargetKind::Queue(_) | TargetKind::Log(_) => Ok(target),
+        TargetKind::Destination(name) if destinations.contains_key(&name) => Ok(target),
         TargetKind::Destination(name) => {
-            let found = destinations.get(&name);
-            let found =
-                found.ok_or_else(|| ("/Arn", format!("there is no destination `{name}`")))?;
-            target.webhook = Some(found.clone());
-            Ok(target)
+            let known: Vec<&str> = destinations.keys().map(String::as_str).collect();
+            let help = match known.is_empty() {
+                true => format!("write it as destinations/{name}.json"),
+                false => did_you_mean(&name, &known),
+            };
+            refused(format!("there is no destination `{name}`"), help)
         }
-        _ => Err((
-            "/Arn",
-            "a channel leads to a destination, a queue or a log".into(),
-        )),
+        _ => match Arn::parse(&target.arn) {
+            Some(arn) if !home.owns(&arn) => {
+                let (account, region) = (&home.account, &home.region);
+                let message = format!("this server is {account} in {region}");
+                let (account, region) = (arn.account, arn.region);
+                let help = format!("change the ARN, or use --account {account} --region {region}");
+                refused(message, help)
+            }
+            _ => {
+                let help = format!("such as {}", home.destination_arn("mail"));
+                let message = "a channel leads to a destination, a queue or a log";
+                refused(message.into(), help)
+            }
+        },
     }
 }

@@ -377,7 +377,7 @@ fn listing(dir: &Path) -> Listing {
         listing.insert(path, mark);
     };
     match super::find(dir) {
-        Ok((files, _)) => files.into_iter().for_each(&mut add),
+        Ok(files) => files.into_iter().for_each(&mut add),
         // Missing and unreadable differ from each other and from empty.
         Err(LoadError::Missing(dir)) => add(dir.join("missing")),
         Err(LoadError::Faults(_)) => add(dir.join("unreadable")),

@@ -3,7 +3,7 @@
 //! The reader goes on after a fault where it can, so that one look shows all of them; a rule with a fault is
 //! left out of what it returns, and with a fault the set is refused anyway.
 
-use super::{Context, Source, Written};
+use super::{Context, Source, Written, schemas};
 use crate::diagnostic::{Diagnostic, Severity, char_boundary, did_you_mean};
 use crate::dispatcher::SECRET_OF_ENVIRONMENT;
 use crate::shapers;
@@ -13,7 +13,9 @@ use bus_core::document::{
 };
 use bus_core::limits::{AGE_SECONDS_MAX, AGE_SECONDS_MIN, RETRIES_DEFAULT, TARGETS_MAX};
 use bus_core::name::{Arn, BusName, LogName, NameError, QueueName, RuleName, TargetId};
-use lifecycle::documents::{self, Trigger, span_of};
+use lifecycle::condition::Dialect;
+use lifecycle::documents::shape::{Member, REMARKS, pattern_help};
+use lifecycle::documents::{self, Code, Trigger, json_help, span_of, target};
 use rule_engine::json::{self, Node, NodeKind};
 use rule_engine::lint::CODES;
 use rule_engine::pattern::{COMPLEXITY_MAX, Options, Pattern};
@@ -36,36 +38,6 @@ const PATH_CHARACTERS_MAX: usize = 256;
 const GROUP_CHARACTERS_MAX: usize = 100;
 /// Headers of one webhook.
 const HEADERS_MAX: usize = 50;
-
-const RULE_MEMBERS: [&str; 12] = [
-    "$schema",
-    "Name",
-    "Description",
-    "EventBusName",
-    "EventPattern",
-    "ScheduleExpression",
-    "State",
-    "RoleArn",
-    "Targets",
-    "Lint",
-    "Trigger",
-    "Actions",
-];
-const TARGET_MEMBERS: [&str; 13] = [
-    "Id",
-    "Arn",
-    "Queue",
-    "Log",
-    "Webhook",
-    "Input",
-    "InputPath",
-    "InputTransformer",
-    "RetryPolicy",
-    "DeadLetterConfig",
-    "SqsParameters",
-    "HttpParameters",
-    "RoleArn",
-];
 
 /// What a file says.
 #[derive(Default)]
@@ -117,7 +89,7 @@ pub fn destination(
         Err(faults) => {
             let told = |fault: documents::Fault| Diagnostic {
                 span: fault.span.unwrap_or(0..0),
-                ..diagnostic(fault.code.as_str(), "", fault.message, fault.help)
+                ..diagnostic(fault.code.as_str(), "", fault.message, Some(fault.help))
             };
             return (None, faults.into_iter().map(told).collect());
         }
@@ -227,7 +199,7 @@ impl Reader<'_> {
             Err(error) => {
                 let rest = &text[char_boundary(text, error.offset)..];
                 let length = rest.chars().next().map_or(0, char::len_utf8);
-                let help = json_help(text, error.offset);
+                let help = json_help(text, error.offset).map(Into::into);
                 self.fault(
                     "json::syntax",
                     error.offset..error.offset + length,
@@ -251,9 +223,34 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads one rule. The faults of a trigger have the codes of operator documents, each is told once.
     fn rule(&mut self, node: &Node<'_>) {
+        let before = self.read.faults.len();
+        self.rule_of(node);
+        let NodeKind::Object(members) = &node.kind else {
+            return;
+        };
+        if !members
+            .iter()
+            .any(|it| it.name == "Trigger" || it.name == "Actions")
+        {
+            return;
+        }
+        // Of two readers' words the one that knows a way out.
+        let mut told = BTreeMap::<_, Diagnostic>::new();
+        for mut fault in self.read.faults.split_off(before) {
+            fault.code = code_of_document(fault.code);
+            let known = told.get(&(fault.span.start, fault.code));
+            if known.is_none_or(|known| known.help.is_none()) {
+                told.insert((fault.span.start, fault.code), fault);
+            }
+        }
+        self.read.faults.extend(told.into_values());
+    }
+
+    fn rule_of(&mut self, node: &Node<'_>) {
         let faults = self.read.faults.len();
-        let Ok(members) = self.members(node, "a rule", &RULE_MEMBERS) else {
+        let Ok(members) = self.members(node, "a rule", &schemas::RULE_MEMBERS) else {
             return;
         };
         let name = self.name(&members, node);
@@ -346,7 +343,7 @@ impl Reader<'_> {
                 for fault in faults {
                     let at = fault.span.unwrap_or(0..1);
                     let at = place.start + at.start..place.start + at.end;
-                    self.fault(fault.code.as_str(), at, fault.message, fault.help);
+                    self.fault(fault.code.as_str(), at, fault.message, Some(fault.help));
                 }
                 Err(Noted)
             }
@@ -429,7 +426,7 @@ impl Reader<'_> {
         let Some(lint) = members.get("Lint") else {
             return Ok(allowed);
         };
-        let lint = self.members(&lint.value, "Lint", &["Allow"])?;
+        let lint = self.members(&lint.value, "Lint", &schemas::LINT)?;
         let Some(allow) = lint.get("Allow") else {
             return Ok(allowed);
         };
@@ -539,7 +536,8 @@ impl Reader<'_> {
             let place = inside_pattern(self.text, &span(value), error.span());
             let fault = rule_engine::Diagnostic::from(&error);
             let message = format!("Event pattern is not valid. Reason: {}", fault.message);
-            return Err(self.fault(fault.code, place, message, fault.help));
+            let help = pattern_help(&error, Dialect::Plain);
+            return Err(self.fault(fault.code, place, message, Some(help)));
         }
         Ok(Some(text))
     }
@@ -600,7 +598,7 @@ impl Reader<'_> {
         bus: &BusName,
         rule: &RuleName,
     ) -> Take<(Range<usize>, Target)> {
-        let members = self.members(node, "a target", &TARGET_MEMBERS)?;
+        let members = self.members(node, "a target", &schemas::TARGET_MEMBERS)?;
         let id_node = self.required(&members, node, "Id", "a target")?;
         let text = self.text_of("Id", id_node)?;
         let id = TargetId::parse(text).map_err(|e| {
@@ -717,7 +715,7 @@ impl Reader<'_> {
 
     /// `{"Name": "…"}`.
     fn only_name(&mut self, node: &Node<'_>, what: &str) -> Take<(String, Range<usize>)> {
-        let members = self.members(node, what, &["Name"])?;
+        let members = self.members(node, what, &schemas::ONLY_NAME)?;
         let name = self.required(&members, node, "Name", what)?;
         Ok((self.text_of("Name", name)?.to_owned(), span(name)))
     }
@@ -782,7 +780,7 @@ impl Reader<'_> {
     }
 
     fn webhook(&mut self, node: &Node<'_>) -> Take<Webhook> {
-        let members = self.members(node, "Webhook", &["Url", "Method", "Headers", "Secret"])?;
+        let members = self.members(node, "Webhook", &schemas::WEBHOOK)?;
         let url_node = self.required(&members, node, "Url", "Webhook")?;
         let url = self.text_of("Url", url_node)?.to_owned();
         let mut noted = false;
@@ -923,11 +921,7 @@ impl Reader<'_> {
                 target.input_path = Some(text.to_owned());
             }
             _ => {
-                let inner = self.members(
-                    value,
-                    "InputTransformer",
-                    &["InputPathsMap", "InputTemplate"],
-                )?;
+                let inner = self.members(value, "InputTransformer", &target::TRANSFORMER)?;
                 text_node = self.required(&inner, value, "InputTemplate", "InputTransformer")?;
                 let template =
                     self.bounded_text("InputTemplate", text_node, 0, INPUT_CHARACTERS_MAX)?;
@@ -984,11 +978,7 @@ impl Reader<'_> {
         let Some(member) = members.get("RetryPolicy") else {
             return Ok(None);
         };
-        let inner = self.members(
-            &member.value,
-            "RetryPolicy",
-            &["MaximumRetryAttempts", "MaximumEventAgeInSeconds"],
-        )?;
+        let inner = self.members(&member.value, "RetryPolicy", &target::RETRY)?;
         let attempts = self.whole_number(&inner, "MaximumRetryAttempts", 0, RETRIES_DEFAULT);
         let age = self.whole_number(
             &inner,
@@ -1006,7 +996,7 @@ impl Reader<'_> {
         let Some(member) = members.get("DeadLetterConfig") else {
             return Ok(None);
         };
-        let inner = self.members(&member.value, "DeadLetterConfig", &["Arn"])?;
+        let inner = self.members(&member.value, "DeadLetterConfig", &target::DEAD_LETTER)?;
         let Some(arn_member) = inner.get("Arn") else {
             return Ok(Some(DeadLetterConfig { arn: None }));
         };
@@ -1037,17 +1027,12 @@ impl Reader<'_> {
             shown.insert("RoleArn".into(), role.into());
         }
         if let Some(member) = members.get("SqsParameters") {
-            let inner = self.members(&member.value, "SqsParameters", &["MessageGroupId"])?;
+            let inner = self.members(&member.value, "SqsParameters", &target::SQS)?;
             self.optional_text(&inner, "MessageGroupId", 0, GROUP_CHARACTERS_MAX)?;
             shown.insert("SqsParameters".into(), self.value(&member.value));
         }
         if let Some(member) = members.get("HttpParameters") {
-            let known = [
-                "PathParameterValues",
-                "HeaderParameters",
-                "QueryStringParameters",
-            ];
-            let inner = self.members(&member.value, "HttpParameters", &known)?;
+            let inner = self.members(&member.value, "HttpParameters", &target::HTTP)?;
             if let Some(values) = inner.get("PathParameterValues") {
                 let NodeKind::Array(items) = &values.value.kind else {
                     return Err(self.kind(
@@ -1082,9 +1067,10 @@ impl Reader<'_> {
         &mut self,
         node: &'n Node<'t>,
         what: &str,
-        known: &[&str],
+        known: &[Member],
     ) -> Take<Members<'n, 't>> {
         let members = self.any_members(node, what)?;
+        let known: Vec<&str> = known.iter().chain(&REMARKS).map(|it| it.name).collect();
         let mut noted = false;
         for (name, member) in &members {
             if !known.contains(name) {
@@ -1092,7 +1078,7 @@ impl Reader<'_> {
                     "rule::unknown_member",
                     member.name_start..member.name_end,
                     format!("unknown member `{name}` of {what}"),
-                    Some(did_you_mean(name, known)),
+                    Some(did_you_mean(name, &known)),
                 );
                 noted = true;
             }
@@ -1312,6 +1298,18 @@ impl Reader<'_> {
     }
 }
 
+/// What certificate-lifecycle.md 6.5 calls a fault of a rule.
+fn code_of_document(code: &'static str) -> &'static str {
+    let code_of_ours = match code {
+        "rule::missing_member" => Code::MemberMissing,
+        "rule::unknown_member" | "rule::duplicate_member" => Code::MemberUnknown,
+        "rule::kind" | "rule::state" | "target::shape" => Code::MemberType,
+        "rule::name" | "target::id" => Code::NameMalformed,
+        other => return other,
+    };
+    code_of_ours.as_str()
+}
+
 fn span(node: &Node<'_>) -> Range<usize> {
     node.start..node.end
 }
@@ -1384,26 +1382,4 @@ fn path_place(node: &Node<'_>, path: &str) -> Range<usize> {
         _ => None,
     };
     in_map.unwrap_or(span(node))
-}
-
-/// What people write that JSON has not.
-fn json_help(text: &str, offset: usize) -> Option<String> {
-    let rest = &text[char_boundary(text, offset)..];
-    let before = text[..char_boundary(text, offset)].trim_end();
-    let help = if rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with('#') {
-        "JSON has no comments; put it into Description"
-    } else if rest.starts_with(['}', ']']) && before.ends_with(',') {
-        "take the comma before it away"
-    } else if rest.starts_with('\'') {
-        "strings stand in double quotes"
-    } else if rest.is_empty() {
-        "a bracket or a quote is not closed"
-    } else if rest.starts_with('"') && before.ends_with(['"', '}', ']', 'e', 'l']) {
-        "is a comma missing before it?"
-    } else if rest.starts_with('\u{feff}') {
-        "save the file without a byte order mark"
-    } else {
-        return None;
-    };
-    Some(help.into())
 }

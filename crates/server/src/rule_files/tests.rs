@@ -43,7 +43,7 @@ fn every_invalid_file_is_refused_at_its_place() {
     let table = std::fs::read_to_string(fixtures().join("rule-files-invalid.json")).unwrap();
     let table: serde_json::Map<String, Value> = serde_json::from_str(&table).unwrap();
     let dir = fixtures().join("rule-files-invalid");
-    let (files, _) = find(&dir).unwrap();
+    let files = find(&dir).unwrap();
     assert_eq!(files.len(), table.len(), "every file is in the table");
     for path in files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -68,7 +68,7 @@ fn every_invalid_file_is_refused_at_its_place() {
 #[test]
 fn the_example_rules_are_good_and_without_warning() {
     let loaded = load(&fixtures().join("../rules"), &context()).unwrap();
-    assert_eq!(loaded.files, 3);
+    assert_eq!(loaded.files, 8);
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     assert_eq!(lint::lint(&loaded), []);
     let queues: Vec<&str> = loaded.queues.iter().map(QueueName::as_str).collect();
@@ -89,9 +89,11 @@ fn the_example_rules_send_every_fixture_where_it_is_expected() {
         let file = found.entry(name).or_default();
         for (n, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {
             let goes = file.entry((n + 1).to_string()).or_default();
-            for rule in &loaded.rules {
-                let pattern =
-                    rule_engine::Pattern::parse(rule.pattern.as_deref().unwrap()).unwrap();
+            // Triggers have none: their events are of a type that no fixture has.
+            let patterned = loaded.rules.iter();
+            let patterned = patterned.filter_map(|rule| Some((rule, rule.pattern.as_deref()?)));
+            for (rule, pattern) in patterned {
+                let pattern = rule_engine::Pattern::parse(pattern).unwrap();
                 if rule_engine::oracle::matches(&pattern, line.as_bytes()).unwrap() {
                     goes.extend(rule.targets.keys().map(|id| format!("{}/{id}", rule.name)));
                 }
@@ -284,8 +286,7 @@ fn only_json_files_of_the_folder_are_read() {
         ("b.json", &good("b")),
     ])
     .unwrap();
-    assert_eq!(loaded.files, 1);
-    assert_eq!(loaded.warnings.len(), 1);
+    assert_eq!((loaded.files, loaded.warnings.len()), (2, 0));
     let faults = set(&[("rules/a.json", &good("a")), ("monitors/m.json", "{}")]).unwrap_err();
     assert!(
         faults
@@ -424,7 +425,11 @@ fn an_arn_of_a_destination_means_its_webhook() {
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let target = &loaded.rules[0].targets["t"];
     assert!(target.arn.ends_with(":api-destination/ticket/0-1"));
-    let webhook = target.webhook.as_ref().unwrap();
+    // What it means is kept in one place, so that a change is one for all that name it.
+    assert_eq!(target.webhook, None);
+    let kept = bus_core::document::destinations_rule();
+    let kept = loaded.internal.iter().find(|rule| rule.name == kept);
+    let webhook = kept.unwrap().targets["ticket"].webhook.as_ref().unwrap();
     assert_eq!(webhook.url, "http://127.0.0.1:9/x");
     assert_eq!(webhook.method.as_deref(), Some("PUT"));
     assert_eq!(webhook.headers["X-A"], "1");
@@ -450,7 +455,7 @@ fn destinations_are_refused_at_their_place() {
         &[],
         "target::arn",
         none,
-        Some("write it as destinations/ticket.json beside the folder `rules`"),
+        Some("write it as destinations/ticket.json beside the rules"),
     );
     let near = [("destinations/a.json", good)];
     check_destination(&near, "target::arn", none, Some("did you mean `tickets`?"));
@@ -479,13 +484,15 @@ fn destinations_are_refused_at_their_place() {
 }
 
 #[test]
-fn a_flat_directory_has_rules_alone() {
-    // What stands in a folder beside flat files is not looked at.
-    let flat = set(&[
-        ("a.json", r#"{"Name":"r","EventPattern":{"source":["a"]}}"#),
-        ("destinations/d.json", "no JSON"),
+fn folders_stand_beside_flat_rules_too() {
+    let loaded = set(&[
+        ("a.json", TO_DESTINATION),
+        (
+            "destinations/d.json",
+            r#"{"Name":"ticket","Url":"http://127.0.0.1:9/x"}"#,
+        ),
     ]);
-    assert_eq!(flat.unwrap().files, 1);
+    assert_eq!(loaded.unwrap().files, 2);
 }
 
 #[test]
@@ -501,4 +508,33 @@ fn a_schedule_needs_no_pattern_and_the_default_bus() {
         faults[0].message,
         "ScheduleExpression is supported only on the default event bus."
     );
+}
+
+#[test]
+fn a_trigger_is_refused_with_the_codes_of_documents_once_each() {
+    let trigger = |more: &str| {
+        format!(
+            r#"{{{more} "Trigger":{{"Event":"e","Scopes":["platform"]}},
+                "Targets":[{{"Id":"l","Log":{{"Name":"l"}}}}]}}"#
+        )
+    };
+    for (more, code) in [
+        ("", "member-missing"),
+        (r#""Name":"a b","#, "name-malformed"),
+        (r#""Name":5,"#, "member-type"),
+        (r#""Name":"t","State":"ON","#, "member-type"),
+        (r#""Name":"t","Pattern":{},"#, "member-unknown"),
+        (r#""Name":"t","Name":"t","#, "member-unknown"),
+        (r#""Name":"t","EventPattern":{"a":[]},"#, "pattern-invalid"),
+    ] {
+        let faults = one(&trigger(more)).unwrap_err();
+        let codes: Vec<&str> = faults.iter().map(|it| it.code).collect();
+        // Without a fault of its own, it names an event type that nobody has.
+        let codes: Vec<&str> = codes
+            .into_iter()
+            .filter(|it| *it != "unknown-event")
+            .collect();
+        assert_eq!(codes, [code], "{more}");
+        assert!(faults[0].help.is_some(), "{faults:?}");
+    }
 }

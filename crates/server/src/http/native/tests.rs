@@ -86,6 +86,20 @@ struct Running {
     data: Arc<tempfile::TempDir>,
 }
 
+fn file_rule(name: &str, target: Target) -> Rule {
+    Rule {
+        name: RuleName::parse(name).unwrap(),
+        bus: BusName::default_bus(),
+        description: None,
+        pattern: Some(r#"{"source":["demo"]}"#.into()),
+        schedule: None,
+        state: RuleState::Enabled,
+        role_arn: None,
+        origin: Origin::File("rules/a.json".into()),
+        targets: BTreeMap::from([(target.id.clone(), target)]),
+    }
+}
+
 impl Running {
     async fn start() -> Self {
         Self::start_with(
@@ -130,19 +144,8 @@ impl Running {
 
     /// Makes `rule` for source `demo` with one target, as a rule file would.
     async fn rule(&self, rule: &str, target: Target) {
-        let rule = Rule {
-            name: RuleName::parse(rule).unwrap(),
-            bus: BusName::default_bus(),
-            description: None,
-            pattern: Some(r#"{"source":["demo"]}"#.into()),
-            schedule: None,
-            state: RuleState::Enabled,
-            role_arn: None,
-            origin: Origin::File("rules/a.json".into()),
-            targets: BTreeMap::from([(target.id.clone(), target)]),
-        };
-        self.control(Control::LoadFiles(vec![rule], Vec::new()))
-            .await;
+        let rules = vec![file_rule(rule, target)];
+        self.control(Control::LoadFiles(rules, Vec::new())).await;
     }
 
     async fn webhook(&self, rule: &str, url: &str) {
@@ -802,18 +805,25 @@ async fn a_destination_is_the_webhook_that_its_file_says_now() {
     let home = &running.server.doors.bus.identity().home;
     let arn = home.webhook_arn("default", "r", "t");
     let (home_of_arn, _) = arn.split_once(":webhook/").unwrap();
+    let arn = format!("{home_of_arn}:api-destination/d");
+    let target = |id: &str| Target::new(TargetId::parse(id).unwrap(), arn.clone());
     let to = |url: &str| {
-        let id = TargetId::parse("t").unwrap();
-        let mut target = Target::new(id, format!("{home_of_arn}:api-destination/d"));
-        target.webhook = Some(Webhook {
+        let mut kept = target("d");
+        kept.webhook = Some(Webhook {
             url: url.into(),
             method: None,
             headers: BTreeMap::new(),
             secret: None,
         });
-        target
+        let name = bus_core::document::destinations_rule();
+        let mut kept = file_rule(name.as_str(), kept);
+        kept.bus = BusName::internal();
+        kept.pattern = None;
+        vec![file_rule("r", target("t")), kept]
     };
-    running.rule("r", to(&refusing)).await;
+    running
+        .control(Control::LoadFiles(to(&refusing), Vec::new()))
+        .await;
     running.put("e-1", "{}").await;
     let retried = |t: &Value| {
         course(t)["attempts"]
@@ -822,7 +832,9 @@ async fn a_destination_is_the_webhook_that_its_file_says_now() {
     };
     running.until("/v1/events/e-1", retried).await;
     // What waits follows its file to another address.
-    running.rule("r", to(&taking)).await;
+    running
+        .control(Control::LoadFiles(to(&taking), Vec::new()))
+        .await;
     let done = |t: &Value| course(t)["state"] == "delivered";
     let trail = running.until("/v1/events/e-1", done).await;
     assert_eq!(course(&trail)["kind"], "destination");

@@ -303,6 +303,7 @@ pub(super) async fn put(doors: &Doors, call: &Object<'_>) -> Result<Value, Fault
                 Kind::Webhook(_, rule, target) => {
                     format!("Webhook {rule}/{target} does not exist.")
                 }
+                Kind::Destination(name) => format!("API destination {name} does not exist."),
                 _ => "Webhook does not exist.".to_owned(),
             };
             failed.insert(id, ("ResourceNotFoundException", text));
@@ -405,11 +406,8 @@ fn bus_target<'a>(arn: &'a str, home: &Home) -> Option<&'a str> {
 
 /// Why a target's ARN cannot be delivered to; `None` if it can. Source: eventbridge-api.md 6.3, 15.2.
 fn unavailable(arn: &str, home: &Home) -> Option<String> {
-    // Destinations of files are for the rules of files, and the bus's own target for itself.
-    if !matches!(
-        Kind::of(arn, home),
-        Kind::Unknown | Kind::Destination(_) | Kind::Internal
-    ) {
+    // The bus's own target is for itself.
+    if !matches!(Kind::of(arn, home), Kind::Unknown | Kind::Internal) {
         return None;
     }
     let parsed = Arn::parse(arn)?;
@@ -427,8 +425,6 @@ fn unavailable(arn: &str, home: &Home) -> Option<String> {
         "Target ARN is in another account or region.".into()
     } else if of_events("event-bus/") {
         "Event bus targets come with a later version of Busbar.".into()
-    } else if of_events("api-destination/") {
-        "API destination targets come with a later version of Busbar.".into()
     } else if parsed.resource.ends_with(".fifo") {
         "FIFO queue targets come with a later version of Busbar.".into()
     } else {
@@ -597,7 +593,7 @@ mod tests {
         );
         check(
             "arn:aws:events:us-east-1:000000000000:api-destination/d",
-            Some("later version"),
+            None,
         );
         check(
             "arn:aws:sqs:us-east-1:000000000000:q.fifo",
