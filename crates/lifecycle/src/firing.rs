@@ -7,7 +7,7 @@
 
 use crate::condition::Context;
 use crate::documents::{Action, Documents, Entry, IgnoreReach, Input, Origin, Trigger, field_of};
-use crate::event::{Event, Raised};
+use crate::event::{DEPTH_MAX, Event, Raised, nests_deeper};
 use crate::history::{Evaluation, FiringRow, ObjectRow, Record, RecordKind, Status, Told};
 use crate::moment;
 use crate::notification::{About, Notice, Verdict, notify};
@@ -284,7 +284,8 @@ fn keep_inventory(
                 Input::Const(value) => Some(value),
                 Input::Path(path) => path.first(value),
             };
-            if let Some(value) = found.filter(|value| !value.is_null()) {
+            let found = found.filter(|value| !value.is_null() && !nests_deeper(value, DEPTH_MAX));
+            if let Some(value) = found {
                 fields.push(Field::Attribute(name.clone(), Some(value.clone())));
             }
         }

@@ -5,6 +5,7 @@
 //! Source: certificate-lifecycle.md 5.2, INV-1, INV-2.
 
 use crate::documents::shape::{ID, Member, REFERENCE, Shape, TYPE};
+use crate::event::{DEPTH_MAX, nests_deeper};
 use crate::moment;
 use crate::reference::{Ref, is_id, is_type};
 use serde::{Deserialize, Serialize};
@@ -377,6 +378,12 @@ impl Edit {
                 },
                 ("attributes", Value::Object(attributes)) => {
                     for (name, value) in attributes {
+                        if nests_deeper(value, DEPTH_MAX) {
+                            return fault(
+                                format!("{at}/{name}"),
+                                "a value nests 64 containers deep at most",
+                            );
+                        }
                         let value = (!value.is_null()).then(|| value.clone());
                         edit.fields.push(Field::Attribute(name.clone(), value));
                     }
@@ -458,6 +465,18 @@ mod tests {
 
     fn attribute(value: Option<&str>) -> Field {
         Field::Attribute("a".into(), value.map(Value::from))
+    }
+
+    #[test]
+    fn an_attribute_that_could_not_be_read_again_is_refused() {
+        let mut value = json!(1);
+        for _ in 0..DEPTH_MAX {
+            value = json!([value]);
+        }
+        let object = || Ref::parse("thing/1").unwrap();
+        assert!(Edit::read(object(), &json!({"attributes": {"a": value}})).is_ok());
+        let refused = Edit::read(object(), &json!({"attributes": {"a": [value]}}));
+        assert_eq!(refused.unwrap_err().at, "/attributes/a");
     }
 
     #[test]

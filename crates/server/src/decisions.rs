@@ -231,21 +231,40 @@ impl Decisions {
                 return self.put_off(attempt, None, "the event could not be read");
             }
         };
-        let decided = self.decide_read(&attempt, &record).await;
+        let end = |outcome, record| {
+            let body = None;
+            self.inner.bus.attempted(Attempted {
+                attempt: attempt.clone(),
+                outcome,
+                record: Some(record),
+                body,
+            });
+            self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+        };
+        let Some(event) = read_event(&record) else {
+            let failure = Failure::new(
+                Code::InvalidParameter,
+                "The event cannot be read by triggers: it nests too deep.",
+            );
+            return end(Outcome::Refused(failure), record);
+        };
+        let decided = self.decide_read(&attempt, &record, &event).await;
         match decided {
-            Ok(()) => {
-                self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
-            }
+            // Its end is written; this frees its slot.
+            Ok(()) => end(Outcome::Delivered, record),
             Err(Unavailable) => self.put_off(attempt, Some(record), "the journal takes nothing"),
         }
     }
 
     /// Decides about the event of a record, and writes it. Nothing but its end when nothing covers it any more.
-    async fn decide_read(&self, attempt: &Attempt, bytes: &[u8]) -> Result<(), Unavailable> {
+    async fn decide_read(
+        &self,
+        attempt: &Attempt,
+        bytes: &[u8],
+        event: &Event,
+    ) -> Result<(), Unavailable> {
         let record = Record::decode(bytes).ok();
         let record = record.as_ref().and_then(Record::event).copied();
-        let event =
-            record.and_then(|it| Event::read(it.bus, std::str::from_utf8(it.envelope).ok()?));
         let name = format!(
             "firing|{}|{}",
             attempt.delivery.sequence, attempt.delivery.index
@@ -256,7 +275,7 @@ impl Decisions {
             let (matched_running, routing) = self.inner.bus.routing();
             let mut rows = Vec::new();
             let mut records = Vec::new();
-            if let (Some(record), Some(event)) = (record, &event) {
+            if let Some(record) = record {
                 let documents = self.documents();
                 let kept = self.inner.bus.kept().read();
                 let raised = raised(&documents, event);
@@ -791,6 +810,13 @@ fn annex(entry: &Entry) -> Vec<u8> {
         bytes: &entry.encode(),
     }
     .encode()
+}
+
+/// The event of a record.
+fn read_event(bytes: &[u8]) -> Option<Event> {
+    let record = Record::decode(bytes).ok()?;
+    let event = record.event()?;
+    Event::read(event.bus, std::str::from_utf8(event.envelope).ok()?)
 }
 
 /// Who raised an event: the id of what a monitor emits is made of monitor, object and tick, so it says so

@@ -298,6 +298,7 @@ impl Core {
     }
 
     /// Writes what a decision made, and the end of the delivery that it was made for, as one block.
+    /// The attempt stays in flight until its outcome is told, as any other.
     pub(super) fn decided(
         &mut self,
         now: Now,
@@ -313,6 +314,13 @@ impl Core {
                 .all(|(_, it)| self.state.knows_targets_of(it))
         {
             self.out.push(Effect::Answer(request, Answer::MatchAgain));
+            return;
+        }
+        if let Some(attempt) = &decided.ends
+            && !self.is_current(attempt)
+        {
+            // It was given up waiting for, and is made again.
+            self.out.push(Effect::Answer(request, Answer::Unavailable));
             return;
         }
         let end = decided.ends.as_ref().map(|attempt| {
@@ -332,18 +340,23 @@ impl Core {
             .map(|(key, bytes)| (*key, bytes.as_slice()))
             .chain(end.as_deref().map(|bytes| (None, bytes)))
             .collect();
-        let answer = match self.append(now, &records, true, journal) {
-            Ok(first) => {
-                if let Some(attempt) = &decided.ends {
-                    self.lanes[usize::from(attempt.outbound)].in_flight -= 1;
-                    self.wake(attempt.version.backlog);
-                }
-                Answer::Stored(first)
-            }
+        // What ends no delivery must leave the room that is kept for ends.
+        let reserve = decided.ends.is_some();
+        let answer = match self.append(now, &records, reserve, journal) {
+            Ok(first) => Answer::Stored(first),
             Err(Full::Disk) => Answer::Unavailable,
             Err(Full::Busy) => Answer::Again(Box::new(Input::Decided(request, Box::new(decided)))),
         };
         self.answer(request, answer);
+    }
+
+    /// True while nothing has come of an attempt yet.
+    fn is_current(&self, attempt: &Attempt) -> bool {
+        let backlog = self.state.backlogs.get(&attempt.version.backlog);
+        let pending = backlog.and_then(|it| it.get(attempt.delivery));
+        pending.is_some_and(|it| {
+            it.version == attempt.version.number && u32::from(it.attempts) + 1 == attempt.number
+        })
     }
 
     /// Tells the maker of an input that a delivery of it was given up.

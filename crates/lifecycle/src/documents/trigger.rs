@@ -6,6 +6,7 @@ use super::fault::{Code, Fault};
 use super::read::{Members, Place, Reader, document};
 use super::shape::{Form, Member, NAME, PATH, Shape, words};
 use crate::condition::{Condition, Dialect};
+use crate::event::{DEPTH_MAX, nests_deeper};
 use crate::object::{Field, ids_from, owner_from};
 use crate::path::Path;
 use crate::reference::{PLATFORM, Ref, is_type};
@@ -378,7 +379,7 @@ pub fn field_of(name: &str, value: &Value) -> Option<Field> {
         };
     }
     if let Some(name) = name.strip_prefix("attributes.") {
-        let fits = !name.is_empty();
+        let fits = !name.is_empty() && !nests_deeper(value, DEPTH_MAX);
         return fits.then(|| Field::Attribute(name.to_owned(), present.cloned()));
     }
     let kind = name.strip_prefix("scopes.").filter(|kind| is_type(kind))?;

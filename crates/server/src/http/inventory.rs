@@ -264,6 +264,9 @@ async fn tick(doors: &Doors, request: &Request, name: &str) -> Answered {
         Some(text) => moment::parse(&text)
             .ok_or_else(|| NativeError::validation("`At` is to be as in 2026-11-23T12:00:00Z"))?,
     };
+    if doors.bus.now().wall_ms < at {
+        return Err(NativeError::validation("`At` is to be no later than now"));
+    }
     let refused = |error| match error {
         TickError::NoMonitor => NativeError::not_found(&format!("there is no monitor `{name}`")),
         TickError::Busy => NativeError::new(
