@@ -537,7 +537,7 @@ impl World {
         let position = self.appender.journal.next() - 1;
         self.appender
             .journal
-            .snapshot(position, Box::new(chunks.into_iter()))
+            .snapshot(position, chunks)
             .expect("none is running");
     }
 

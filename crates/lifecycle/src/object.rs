@@ -31,8 +31,8 @@ pub struct Object {
 }
 
 /// An object at rest: a third of the memory. What people see of it, ready to be matched, and the rest.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
     /// [`Object::to_json`] as text.
     pub(crate) shown: Box<str>,
     rest: Box<str>,

@@ -3,6 +3,7 @@
 //! Source: certificate-lifecycle.md 4.1, 4.2. Comparison is by bytes; nothing is normalised.
 
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The scope that every event belongs to. No type may be called so.
 pub const PLATFORM: &str = "platform";
@@ -28,7 +29,7 @@ pub fn is_id(text: &str) -> bool {
 /// An object: its type and id, written `type/id`. Made by [`Ref::parse`] and [`Ref::new`] alone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Ref(Box<str>);
+pub struct Ref(Arc<str>);
 
 impl Ref {
     /// The object of this type and id; `None` when one of them is none of 4.1.
@@ -88,7 +89,7 @@ impl TryFrom<String> for Ref {
 
 impl From<Ref> for String {
     fn from(object: Ref) -> String {
-        object.0.into()
+        object.0.as_ref().to_owned()
     }
 }
 

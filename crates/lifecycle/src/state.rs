@@ -80,8 +80,8 @@ pub struct Progress {
 /// One change of the state, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
-    /// An object as it is from now on.
-    PutObject(Arc<Object>),
+    /// An object as it is from now on, in the form in which it is kept: who applies it has little to do.
+    PutObject(Ref, Arc<Stored>),
     /// An object is gone, with what monitors remember of it.
     DeleteObject(Ref),
     /// A stream as it is from now on.
@@ -144,7 +144,7 @@ struct Held {
 /// The state of all decisions.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    objects: BTreeMap<Ref, Stored>,
+    objects: BTreeMap<Ref, Arc<Stored>>,
     streams: BTreeMap<StreamKey, Stream>,
     profiles: BTreeMap<String, Versions>,
     /// By event type and event id: when it may fire again.
@@ -305,8 +305,8 @@ impl State {
     /// Makes a change. Twice is as once.
     pub fn apply(&mut self, effect: &Effect) {
         match effect {
-            Effect::PutObject(object) => {
-                self.objects.insert(object.object.clone(), object.store());
+            Effect::PutObject(object, stored) => {
+                self.objects.insert(object.clone(), stored.clone());
             }
             Effect::DeleteObject(object) => {
                 self.objects.remove(object);
@@ -419,8 +419,8 @@ impl State {
         }
     }
 
-    /// The state as the effects that make it from nothing.
-    pub fn effects(&self) -> impl Iterator<Item = Effect> {
+    /// The state as the effects that make it from nothing: as it is now, whatever changes while they are taken.
+    pub fn effects(&self) -> impl Iterator<Item = Effect> + Send + use<> {
         let mut held_by: BTreeMap<(&str, u32), Vec<&StreamKey>> = BTreeMap::new();
         for (key, stream) in &self.streams {
             let holders = held_by.entry((key.profile.as_str(), stream.version));
@@ -444,27 +444,29 @@ impl State {
         }
         let fired = self
             .fired_until
-            .iter()
+            .clone()
+            .into_iter()
             .map(|(until, event, id)| Effect::Fired {
-                event: event.clone(),
-                id: id.clone(),
+                event,
+                id,
                 // Forgets nothing.
                 at: i64::MIN,
-                until: *until,
+                until,
             });
-        let emitted = self.emitted.iter().flat_map(|(monitor, emitted)| {
-            emitted.iter().map(move |(object, tick)| Effect::Emitted {
-                monitor: monitor.clone(),
-                object: object.clone(),
-                tick: *tick,
-            })
+        let emitted = self.emitted.clone().into_iter();
+        let emitted = emitted.flat_map(|(monitor, emitted)| {
+            emitted
+                .into_iter()
+                .map(move |(object, tick)| Effect::Emitted {
+                    monitor: monitor.clone(),
+                    object,
+                    tick,
+                })
         });
-        let scans = self.scans.iter();
-        let scans = scans.map(|(monitor, scans)| Effect::Scans(monitor.clone(), scans.clone()));
-        let objects = self
-            .objects
-            .iter()
-            .map(|(object, stored)| Effect::PutObject(Arc::new(Object::restore(object, stored))));
+        let scans = self.scans.clone().into_iter();
+        let scans = scans.map(|(monitor, scans)| Effect::Scans(monitor, scans));
+        let objects = self.objects.clone().into_iter();
+        let objects = objects.map(|(object, stored)| Effect::PutObject(object, stored));
         first
             .into_iter()
             .chain(fired)
@@ -520,7 +522,10 @@ impl<'s> Draft<'s> {
         let objects = std::mem::take(&mut self.changed).into_iter();
         let streams = std::mem::take(&mut self.changed_streams).into_iter();
         let objects = objects.map(|object| match &self.objects[&object] {
-            Some(now) => Effect::PutObject(now.clone()),
+            Some(now) => {
+                let stored = Arc::new(now.store());
+                Effect::PutObject(object, stored)
+            }
             None => Effect::DeleteObject(object),
         });
         let streams = streams.map(|key| match &self.streams[&key] {

@@ -262,31 +262,30 @@ impl Annex for Shared {
         kept.apply(entry);
     }
 
-    fn told(&self) -> Vec<Vec<u8>> {
+    fn told(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
         let kept = self.read();
         let in_force = Entry::InForce {
             came: true,
             since: kept.in_force.since.clone(),
         };
-        let mut told: Vec<Vec<u8>> = Entry::coming(&kept.in_force.texts)
+        let documents = Entry::coming(&kept.in_force.texts)
             .into_iter()
             .chain([in_force])
-            .chain(Entry::coming(&kept.coming))
-            .map(|entry| entry.encode())
-            .collect();
-        let mut effects = kept.state.effects().peekable();
-        while effects.peek().is_some() {
-            let some = effects.by_ref().take(EFFECTS_TOLD).collect();
-            told.push(Entry::Effects(some).encode());
-        }
-        let mut gave_up = kept.gave_up.rows().peekable();
-        while gave_up.peek().is_some() {
-            let some = gave_up.by_ref().take(EFFECTS_TOLD).collect();
-            told.push(Entry::History(some).encode());
-        }
-        for inbox in kept.inboxes.values() {
-            told.push(Entry::Inbox(inbox.iter().cloned().collect()).encode());
-        }
-        told
+            .chain(Entry::coming(&kept.coming));
+        let effects = pieces(kept.state.effects()).map(Entry::Effects);
+        let gave_up: Vec<Row> = kept.gave_up.rows().collect();
+        let gave_up = pieces(gave_up.into_iter()).map(Entry::History);
+        let inboxes = kept.inboxes.clone().into_values();
+        let inboxes = inboxes.map(|inbox| Entry::Inbox(inbox.into()));
+        let all = documents.chain(effects).chain(gave_up).chain(inboxes);
+        Box::new(all.map(|entry| entry.encode()))
     }
+}
+
+/// The items in lists of a bounded length.
+fn pieces<T>(mut items: impl Iterator<Item = T>) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        let some: Vec<T> = items.by_ref().take(EFFECTS_TOLD).collect();
+        (!some.is_empty()).then_some(some)
+    })
 }

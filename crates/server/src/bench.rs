@@ -4,6 +4,8 @@
 //! processor time and memory from the system. Figures are of one run on one machine; the raw line beside them
 //! (the same bytes appended and synced by a bare loop) says what the disk gives.
 
+mod automation;
+
 use crate::clock::instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -32,6 +34,10 @@ pub struct Plan {
     pub webhook_events: usize,
     /// Pending deliveries of the start run; 0 = leave it out.
     pub pending: usize,
+    /// Triggers of the automation run; 0 = leave it out.
+    pub triggers: usize,
+    /// Objects of the scan run; 0 = leave it out.
+    pub objects: usize,
     /// Where data folders are made.
     pub dir: PathBuf,
 }
@@ -47,7 +53,8 @@ pub struct Figure {
     pub unit: &'static str,
 }
 
-/// Measures everything in the plan, telling each figure as it comes.
+/// Measures what the plan says, telling each figure as it comes: the runs of automation if it names one, else
+/// all others.
 ///
 /// # Errors
 /// If a server does not start or answers wrongly.
@@ -55,6 +62,9 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(Figure)) -> Result<()> {
     let exe = std::env::current_exe().context("this program's own path")?;
     let size = std::fs::metadata(&exe)?.len();
     tell(figure("binary size", size as f64 / 1e6, "MB"));
+    if 0 < plan.triggers || 0 < plan.objects {
+        return automation::run(plan, tell);
+    }
     for connections in &plan.connections {
         let raw = raw(plan, *connections)?;
         tell(figure(
@@ -102,12 +112,16 @@ fn raw(plan: &Plan, connections: usize) -> Result<f64> {
 fn put(plan: &Plan, connections: usize, tell: &mut dyn FnMut(Figure)) -> Result<()> {
     let rules = json!([{"Name": "all", "EventPattern": {"source": ["bench"]},
         "Targets": [{"Id": "q", "Queue": {"Name": "bench"}}]}]);
-    let server = Server::start(&plan.dir.join(format!("put-{connections}")), &rules)?;
+    let server = Server::start(
+        &plan.dir.join(format!("put-{connections}")),
+        &one_file(&rules),
+    )?;
     let label = format!("{connections} connections, batches of {}", plan.batch);
     tell(figure("resident memory, idle", server.resident_mb()?, "MB"));
     let cpu = server.cpu_seconds()?;
     let body = put_body(plan);
-    let (rate, mut latencies) = load(&server, plan.events / plan.batch, connections, &body)?;
+    let calls = counted(plan.events / plan.batch);
+    let (rate, mut latencies) = load(&server, connections, &body, &calls)?;
     let cpu = server.cpu_seconds()? - cpu;
     tell(figure(
         &format!("put, durable: {label}"),
@@ -167,20 +181,26 @@ fn put_body(plan: &Plan) -> String {
     json!({"Entries": vec![entry; plan.batch]}).to_string()
 }
 
+/// Says so many times that one more call is wanted.
+fn counted(calls: usize) -> impl Fn() -> bool + Sync {
+    let next = AtomicUsize::new(0);
+    move || next.fetch_add(1, Ordering::Relaxed) < calls
+}
+
+/// Puts the same body again and again while `more` says so: calls a second, and how long each took.
 fn load(
     server: &Server,
-    calls: usize,
     connections: usize,
     body: &str,
+    more: &(impl Fn() -> bool + Sync),
 ) -> Result<(f64, Vec<Duration>)> {
-    let next = AtomicUsize::new(0);
-    let latencies = Mutex::new(Vec::with_capacity(calls));
+    let latencies = Mutex::new(Vec::new());
     let began = instant();
     std::thread::scope(|scope| -> Result<()> {
         let one = || -> Result<()> {
             let mut client = Client::connect(server.api)?;
             let mut mine = Vec::new();
-            while next.fetch_add(1, Ordering::Relaxed) < calls {
+            while more() {
                 let sent = instant();
                 let answer = client.aws("AWSEvents.PutEvents", body)?;
                 ensure!(
@@ -201,8 +221,9 @@ fn load(
             .into_iter()
             .try_for_each(|thread| thread.join().expect("a loader does not panic"))
     })?;
-    let rate = calls as f64 / began.elapsed().as_secs_f64();
-    Ok((rate, latencies.into_inner().expect("no holder panics")))
+    let took = began.elapsed().as_secs_f64();
+    let latencies = latencies.into_inner().expect("no holder panics");
+    Ok((latencies.len() as f64 / took, latencies))
 }
 
 fn drain(server: &Server, connections: usize) -> Result<usize> {
@@ -253,7 +274,7 @@ fn webhook(plan: &Plan, tell: &mut dyn FnMut(Figure)) -> Result<()> {
     });
     let rules = json!([{"Name": "all", "EventPattern": {"source": ["bench"]},
         "Targets": [{"Id": "w", "Webhook": {"Url": url}}]}]);
-    let server = Server::start(&plan.dir.join("webhook"), &rules)?;
+    let server = Server::start(&plan.dir.join("webhook"), &one_file(&rules))?;
     let mut client = Client::connect(server.api)?;
     let mut sent = Vec::with_capacity(plan.webhook_events);
     let began = instant();
@@ -323,6 +344,7 @@ fn receive(stream: TcpStream, arrived: &Mutex<Vec<Option<Instant>>>) {
 fn start(plan: &Plan, tell: &mut dyn FnMut(Figure)) -> Result<()> {
     let rules = json!([{"Name": "all", "EventPattern": {"source": ["bench"]},
         "Targets": [{"Id": "w", "Webhook": {"Url": "http://127.0.0.1:9/"}}]}]);
+    let rules = one_file(&rules);
     let server = Server::start(&plan.dir.join("start"), &rules)?;
     tell(figure(
         "start, empty data directory",
@@ -332,7 +354,8 @@ fn start(plan: &Plan, tell: &mut dyn FnMut(Figure)) -> Result<()> {
     if plan.pending == 0 {
         return Ok(());
     }
-    load(&server, plan.pending / plan.batch, 16, &put_body(plan))?;
+    let calls = counted(plan.pending / plan.batch);
+    load(&server, 16, &put_body(plan), &calls)?;
     tell(figure(
         &format!("resident memory, {} pending", plan.pending),
         server.resident_mb()?,
@@ -366,6 +389,13 @@ fn percentile(latencies: &mut [Duration], percent: usize) -> f64 {
     latencies.get(at).map_or(0.0, |d| d.as_secs_f64() * 1e3)
 }
 
+/// Rule files and documents by their paths.
+type Files = Vec<(String, Value)>;
+
+fn one_file(rules: &Value) -> Files {
+    vec![("bench.json".to_owned(), rules.clone())]
+}
+
 /// This binary, serving. Killed when dropped, as a crash would.
 struct Server {
     child: Child,
@@ -375,10 +405,14 @@ struct Server {
 }
 
 impl Server {
-    fn start(data: &Path, rules: &Value) -> Result<Self> {
+    /// On a data folder, with these rule files.
+    fn start(data: &Path, files: &Files) -> Result<Self> {
         let rules_dir = data.with_extension("rules");
-        std::fs::create_dir_all(&rules_dir)?;
-        std::fs::write(rules_dir.join("bench.json"), rules.to_string())?;
+        for (name, document) in files {
+            let path = rules_dir.join(name);
+            std::fs::create_dir_all(path.parent().expect("it is in a folder"))?;
+            std::fs::write(path, document.to_string())?;
+        }
         let began = instant();
         let mut child = Command::new(std::env::current_exe()?)
             .args([
@@ -471,8 +505,22 @@ impl Client {
     }
 
     fn aws(&mut self, target: &str, body: &str) -> Result<Vec<u8>> {
+        let kind = format!("application/x-amz-json-1.1\r\nx-amz-target: {target}");
+        self.post("/", &kind, body)
+    }
+
+    /// A call of our own API.
+    fn native(&mut self, path: &str, body: &str) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.post(
+            path,
+            "application/json",
+            body,
+        )?)?)
+    }
+
+    fn post(&mut self, path: &str, kind: &str, body: &str) -> Result<Vec<u8>> {
         let head = format!(
-            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-target: {target}\r\ncontent-length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             self.address,
             body.len()
         );

@@ -26,7 +26,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Requests under way in the core. Source: reliability-security.md 5, commit queue.
 const REQUESTS_MAX: usize = 4_096 + bus_core::limits::WAITERS_MAX;
@@ -44,6 +44,8 @@ const LAZY_MS: u64 = 5;
 const IDLE_MS: u64 = 100;
 /// Longest time that a caller waits for the disk. Source: F11.
 const DISK_WAIT: Duration = Duration::from_secs(10);
+/// Pause before a busy journal is asked again.
+const AGAIN: Duration = Duration::from_millis(2);
 /// A snapshot is due when the tail holds this many records or bytes. Source: design.md 4.
 const SNAPSHOT_RECORDS: u64 = 1_000_000;
 const SNAPSHOT_BYTES: u64 = 256 << 20;
@@ -54,11 +56,15 @@ const FREE_MS: u64 = 1_000;
 
 type Look = Box<dyn FnOnce(&Core, &Appender) -> Box<dyn FnOnce() + Send> + Send>;
 
+type Make = Box<dyn FnOnce(RequestNumber) -> Input + Send>;
+
 enum Message {
     Ask(
         RequestNumber,
-        Box<dyn FnOnce(RequestNumber) -> Input + Send>,
+        Make,
         oneshot::Sender<Answer>,
+        /// Told when the input was taken, whatever the answer rests on.
+        Option<oneshot::Sender<()>>,
     ),
     Look(Look),
     Input(Input),
@@ -87,7 +93,7 @@ struct Inner {
     ordinary: Sender<Message>,
     urgent: Sender<Message>,
     requests: AtomicU64,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     routing: Arc<ArcSwap<(u64, Arc<Routing>)>>,
     reader: Reader,
     clock: Clock,
@@ -199,7 +205,7 @@ impl Bus {
                 ordinary,
                 urgent: urgent.clone(),
                 requests: AtomicU64::new(1),
-                permits: Semaphore::new(REQUESTS_MAX),
+                permits: Arc::new(Semaphore::new(REQUESTS_MAX)),
                 routing: Arc::clone(&routing),
                 reader: appender.journal.reader(),
                 clock,
@@ -330,33 +336,71 @@ impl Bus {
         let request = self.inner.requests.fetch_add(1, Ordering::Relaxed);
         let mut answer = self.send_ask(request, Box::new(make)).await?;
         while let Answer::Again(input) = answer {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(AGAIN).await;
             answer = self.send_ask(request, Box::new(move |_| *input)).await?;
         }
         Ok(answer)
     }
 
-    async fn send_ask(
-        &self,
-        request: RequestNumber,
-        make: Box<dyn FnOnce(RequestNumber) -> Input + Send>,
-    ) -> Result<Answer, Unavailable> {
-        if self.inner.refusing.load(Ordering::Relaxed) {
-            return Err(Unavailable);
-        }
-        let (sender, receiver) = oneshot::channel();
-        self.inner
-            .ordinary
-            .try_send(Message::Ask(request, make, sender))
-            .map_err(|_| Unavailable)?;
+    async fn send_ask(&self, request: RequestNumber, make: Make) -> Result<Answer, Unavailable> {
         let mut waiting = Waiting {
             bus: self,
             request,
-            answer: Some(receiver),
+            answer: Some(self.post(request, make, None)?),
         };
         let answer = waiting.answer.as_mut().expect("taken below").await;
         waiting.answer = None;
         answer.map_err(|_| Unavailable)
+    }
+
+    fn post(
+        &self,
+        request: RequestNumber,
+        make: Make,
+        taken: Option<oneshot::Sender<()>>,
+    ) -> Result<oneshot::Receiver<Answer>, Unavailable> {
+        if self.inner.refusing.load(Ordering::Relaxed) {
+            return Err(Unavailable);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let message = Message::Ask(request, make, sender, taken);
+        let sent = self.inner.ordinary.try_send(message);
+        sent.map_err(|_| Unavailable)?;
+        Ok(receiver)
+    }
+
+    /// As [`Bus::ask`], but returns as soon as the core has taken the input: what is asked after that finds
+    /// what it changed, and stands behind it in the journal. Not for receives, whose messages would be lost.
+    ///
+    /// # Errors
+    /// As [`Bus::ask`].
+    pub async fn ask_ahead(
+        &self,
+        make: impl FnOnce(RequestNumber) -> Input + Send + 'static,
+    ) -> Result<Taken, Unavailable> {
+        let permit = Arc::clone(&self.inner.permits);
+        let permit = permit.try_acquire_owned().map_err(|_| Unavailable)?;
+        let request = self.inner.requests.fetch_add(1, Ordering::Relaxed);
+        let mut make: Make = Box::new(make);
+        loop {
+            let (told, taken) = oneshot::channel();
+            let mut answer = self.post(request, make, Some(told))?;
+            let taken = tokio::time::timeout(DISK_WAIT, taken).await;
+            taken.map_err(|_| Unavailable)?.map_err(|_| Unavailable)?;
+            match answer.try_recv() {
+                Ok(Answer::Again(input)) => make = Box::new(move |_| *input),
+                Ok(answer) => return Ok(Taken::Answered(answer)),
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    let held = Held {
+                        answer,
+                        _permit: permit,
+                    };
+                    return Ok(Taken::Held(held));
+                }
+                Err(oneshot::error::TryRecvError::Closed) => return Err(Unavailable),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Reads the state: what `look` returns rests on durable records only.
@@ -420,6 +464,31 @@ impl Bus {
         if self.inner.urgent.try_send(Message::Stop(sender)).is_ok() {
             let _ = receiver.await;
         }
+    }
+}
+
+/// An input that the core has taken.
+pub enum Taken {
+    /// It was answered at once.
+    Answered(Answer),
+    /// Its answer waits until what it rests on is durable.
+    Held(Held),
+}
+
+/// An answer that waits for the disk.
+pub struct Held {
+    answer: oneshot::Receiver<Answer>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// As [`Bus::ask`].
+    pub async fn answer(self) -> Result<Answer, Unavailable> {
+        let answer = tokio::time::timeout(DISK_WAIT, self.answer).await;
+        answer.map_err(|_| Unavailable)?.map_err(|_| Unavailable)
     }
 }
 
@@ -608,9 +677,11 @@ impl Owner {
     }
 
     fn handle(&mut self, now: Now, message: Message) -> Result<(), i32> {
+        let mut taken = None;
         let input = match message {
-            Message::Ask(request, make, sender) => {
+            Message::Ask(request, make, sender, tell) => {
                 self.answers.insert(request, sender);
+                taken = tell;
                 make(request)
             }
             Message::Input(input) => {
@@ -667,6 +738,10 @@ impl Owner {
         };
         let effects = self.core.step(now, input, &mut self.appender);
         self.carry_out(effects);
+        if let Some(taken) = taken {
+            // Who went away needs no word.
+            let _ = taken.send(());
+        }
         if self.lazy_since.is_none()
             && self.appender.journal.synced() + 1 < self.appender.journal.next()
         {
@@ -797,7 +872,7 @@ impl Owner {
         let chunks = self.core.state().snapshot(now);
         let journal = &mut self.appender.journal;
         let position = journal.next() - 1;
-        if let Err(error) = journal.snapshot(position, Box::new(chunks.into_iter())) {
+        if let Err(error) = journal.snapshot(position, chunks) {
             tracing::debug!(%error, "snapshot not begun");
         }
     }

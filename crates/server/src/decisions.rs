@@ -2,14 +2,15 @@
 //!
 //! A decision is made on what is kept, under the one `turn`, and written as one block: what it changes, what it
 //! makes for targets and buses, and the end of the firing that it is. The turn goes on when the core has
-//! answered, so the next decision sees all of it. A crash leaves the whole block or nothing, and a firing
-//! without its block is attempted again.
+//! taken the block, so the next decision sees all of it, and stands behind it in the journal: many share a sync.
+//! Only what leaves the room waits for that: answers, the history, the end of a firing. A crash leaves the whole
+//! block or nothing, and a firing without its block is attempted again.
 //!
 //! Start at [`Decisions::start`].
 
 use crate::annex::{Entry, Inbound, Kept, Text};
-use crate::bus::{Bus, Unavailable};
-use crate::history::{self, Row};
+use crate::bus::{Bus, Taken, Unavailable};
+use crate::history::{self, Coming, Row};
 use crate::router::{Routing, delivery};
 use arc_swap::ArcSwap;
 use bus_core::core::{Answer, Attempt, Attempted, Control, Decided, Input};
@@ -18,6 +19,7 @@ use bus_core::name::{BusName, RuleName};
 use bus_core::outcome::{Code, Failure, Outcome};
 use bus_core::record::{self, Record, event_key};
 use bus_core::state::Version;
+use journal::ReadError;
 use lifecycle::documents::Documents;
 use lifecycle::event::{Event, Raised};
 use lifecycle::firing::{self, DUPLICATE_MS_DEFAULT, Decision, Firing, Now};
@@ -26,7 +28,7 @@ use lifecycle::moment;
 use lifecycle::notification::{Notice, Step, take_back};
 use lifecycle::reference::Ref;
 use lifecycle::scan::{self, Done, Emission, Same};
-use lifecycle::state::{Draft, Effect};
+use lifecycle::state::Draft;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,6 +40,10 @@ use uuid::Uuid;
 const PAGE: usize = 256;
 /// Objects looked at under one lock when their fields are indexed.
 const INDEXED: usize = 2_000;
+/// Events read at once for the firings that wait.
+const READ_MAX: usize = 64;
+/// Decisions about firings that wait for their sync.
+const AHEAD_MAX: usize = 512;
 /// How often a decision is made again when rules changed under it.
 const TRIES_MAX: usize = 3;
 /// Firings and notes that wait for their turn.
@@ -63,6 +69,38 @@ struct Inner {
 enum Job {
     Fire(Box<Attempt>),
     GaveUp(Box<[u8]>, Failure),
+}
+
+/// A job with what it is about.
+enum Read {
+    Firing(Box<Attempt>, Vec<u8>, Box<Event>),
+    GaveUp(Note, Failure),
+}
+
+/// The firing that a decision ends, with its record; `None` when it tells of a failure.
+type Ends = Option<(Box<Attempt>, Vec<u8>)>;
+
+/// A block that the core has taken.
+struct Written(Taken);
+
+impl Written {
+    /// Waits until it is durable: the number of its first record.
+    async fn durable(self) -> Result<u64, Unavailable> {
+        let answer = match self.0 {
+            Taken::Answered(answer) => answer,
+            Taken::Held(held) => held.answer().await?,
+        };
+        match answer {
+            Answer::Stored(first) => Ok(first),
+            _ => Err(Unavailable),
+        }
+    }
+}
+
+/// A block with what the history is to know of it, which lies so far behind its first record.
+struct Told {
+    written: Written,
+    rows: Option<(u64, Vec<Row>, Coming)>,
 }
 
 /// What is to be told when a delivery that a firing made is given up.
@@ -181,12 +219,43 @@ impl Decisions {
         if open.wait_for(|open| *open).await.is_err() {
             return;
         }
-        while let Some(job) = waiting.recv().await {
-            match job {
-                Job::Fire(attempt) => self.decide(attempt).await,
-                Job::GaveUp(note, failure) => {
-                    if let Ok(note) = serde_json::from_slice(&note) {
-                        self.note_failure(note, &failure).await;
+        let (ahead, written) = mpsc::channel(AHEAD_MAX);
+        tokio::spawn(self.clone().conclude(written));
+        let mut jobs = Vec::new();
+        while 0 < waiting.recv_many(&mut jobs, READ_MAX).await {
+            for job in self.read(std::mem::take(&mut jobs)).await {
+                let (told, ends) = match job {
+                    Read::Firing(attempt, record, event) => {
+                        let told = self.decide(&attempt, &record, &event).await;
+                        (told, Some((attempt, record)))
+                    }
+                    Read::GaveUp(note, failure) => (self.note_failure(note, &failure).await, None),
+                };
+                if ahead.send((told, ends)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends what was decided, in order, when it is durable.
+    async fn conclude(self, mut written: mpsc::Receiver<(Result<Told, Unavailable>, Ends)>) {
+        while let Some((told, ends)) = written.recv().await {
+            let done = match told {
+                Ok(told) => self.settle(told).await,
+                Err(Unavailable) => Err(Unavailable),
+            };
+            match (ends, done) {
+                // Its end is written; this frees its slot.
+                (Some((attempt, record)), Ok(())) => {
+                    self.end(attempt, Outcome::Delivered, Some(record));
+                }
+                (Some((attempt, record)), Err(Unavailable)) => {
+                    self.put_off(attempt, Some(record), "the journal takes nothing");
+                }
+                (None, done) => {
+                    if done.is_err() {
+                        tracing::error!("a delivery was given up and its firing could not be told");
                     }
                     self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -194,75 +263,83 @@ impl Decisions {
         }
     }
 
-    /// The attempt is made again later.
-    fn put_off(&self, attempt: Box<Attempt>, record: Option<Vec<u8>>, why: &str) {
+    fn end(&self, attempt: Box<Attempt>, outcome: Outcome, record: Option<Vec<u8>>) {
         self.inner.bus.attempted(Attempted {
             attempt,
-            outcome: Outcome::Deferred {
-                failure: Failure::new(Code::InternalError, why),
-                not_before: None,
-            },
+            outcome,
             record,
             body: None,
         });
         self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// The attempt is made again later.
+    fn put_off(&self, attempt: Box<Attempt>, record: Option<Vec<u8>>, why: &str) {
+        let outcome = Outcome::Deferred {
+            failure: Failure::new(Code::InternalError, why),
+            not_before: None,
+        };
+        self.end(attempt, outcome, record);
+    }
+
     // ---- firings -----------------------------------------------------------------------------
 
-    async fn decide(&self, attempt: Box<Attempt>) {
-        let (bus, place) = (self.inner.bus.clone(), attempt.place);
-        let read = tokio::task::spawn_blocking(move || bus.read_blocking(place)).await;
-        let record = match read {
-            Ok(Ok(record)) => record,
-            Ok(Err(journal::ReadError::Damaged { file, offset })) => {
+    /// Reads the events of firings. Those that cannot be read are ended, and left out.
+    async fn read(&self, jobs: Vec<Job>) -> Vec<Read> {
+        let bus = self.inner.bus.clone();
+        let read = move || {
+            let read = |job| match job {
+                Job::Fire(attempt) => {
+                    let record = bus.read_blocking(attempt.place);
+                    let event = record.as_deref().ok().and_then(read_event);
+                    (Job::Fire(attempt), Some((record, event)))
+                }
+                Job::GaveUp(..) => (job, None),
+            };
+            jobs.into_iter().map(read).collect::<Vec<_>>()
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.expect("reading the journal does not panic");
+        let ready = |(job, read)| match (job, read) {
+            (Job::Fire(attempt), Some((Ok(record), Some(event)))) => {
+                Some(Read::Firing(attempt, record, Box::new(event)))
+            }
+            (Job::Fire(attempt), Some((Ok(record), None))) => {
+                let failure = Failure::new(
+                    Code::InvalidParameter,
+                    "The event cannot be read by triggers: it nests too deep.",
+                );
+                self.end(attempt, Outcome::Refused(failure), Some(record));
+                None
+            }
+            (Job::Fire(attempt), Some((Err(ReadError::Damaged { file, offset }), _))) => {
                 tracing::error!(file, offset, "a firing's record is damaged");
                 let failure = Failure::new(Code::StorageCorrupt, "The event's record is damaged.");
-                self.inner.bus.attempted(Attempted {
-                    attempt,
-                    outcome: Outcome::Refused(failure),
-                    record: None,
-                    body: None,
-                });
-                self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
-                return;
+                self.end(attempt, Outcome::Refused(failure), None);
+                None
             }
-            Ok(Err(_)) | Err(_) => {
-                return self.put_off(attempt, None, "the event could not be read");
+            (Job::Fire(attempt), _) => {
+                self.put_off(attempt, None, "the event could not be read");
+                None
             }
+            (Job::GaveUp(note, failure), _) => match serde_json::from_slice(&note) {
+                Ok(note) => Some(Read::GaveUp(note, failure)),
+                Err(_) => {
+                    self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
+                    None
+                }
+            },
         };
-        let end = |outcome, record| {
-            let body = None;
-            self.inner.bus.attempted(Attempted {
-                attempt: attempt.clone(),
-                outcome,
-                record: Some(record),
-                body,
-            });
-            self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
-        };
-        let Some(event) = read_event(&record) else {
-            let failure = Failure::new(
-                Code::InvalidParameter,
-                "The event cannot be read by triggers: it nests too deep.",
-            );
-            return end(Outcome::Refused(failure), record);
-        };
-        let decided = self.decide_read(&attempt, &record, &event).await;
-        match decided {
-            // Its end is written; this frees its slot.
-            Ok(()) => end(Outcome::Delivered, record),
-            Err(Unavailable) => self.put_off(attempt, Some(record), "the journal takes nothing"),
-        }
+        read.into_iter().filter_map(ready).collect()
     }
 
     /// Decides about the event of a record, and writes it. Nothing but its end when nothing covers it any more.
-    async fn decide_read(
+    async fn decide(
         &self,
         attempt: &Attempt,
         bytes: &[u8],
         event: &Event,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<Told, Unavailable> {
         let record = Record::decode(bytes).ok();
         let record = record.as_ref().and_then(Record::event).copied();
         let name = format!(
@@ -295,59 +372,69 @@ impl Decisions {
                 }
             }
             let ends = Some(Box::new(attempt.clone()));
-            if self.tell(rows, records, ends, matched_running).await? {
-                return Ok(());
+            if let Some(told) = self.tell(rows, records, ends, matched_running).await? {
+                return Ok(told);
             }
         }
         Err(Unavailable)
     }
 
-    /// Writes a block and what the history is to know of it; false if it was routed by rules that are gone.
+    /// Writes a block and what the history is to know of it; `None` if it was routed by rules that are gone.
     async fn tell(
         &self,
         rows: Vec<Row>,
         mut records: Vec<(Option<u128>, Vec<u8>)>,
         ends: Option<Box<Attempt>>,
         matched_running: u64,
-    ) -> Result<bool, Unavailable> {
-        if rows.is_empty() {
-            let first = self.write(records, ends, matched_running).await?;
-            return Ok(first.is_some());
-        }
-        let history = self.inner.bus.history();
-        let coming = history.coming();
+    ) -> Result<Option<Told>, Unavailable> {
         let index = records.len() as u64;
+        let mut coming = None;
         let entry = Entry::History(rows);
-        records.push((Some(history::KEY), annex(&entry)));
-        let written = self.write(records, ends, matched_running).await;
-        let first = written.inspect_err(|Unavailable| history.unsure())?;
-        if let (Some(first), Entry::History(rows)) = (first, entry) {
-            history.record(first + index, rows, coming);
+        if entry != Entry::History(Vec::new()) {
+            coming = Some(self.inner.bus.history().coming());
+            records.push((Some(history::KEY), annex(&entry)));
         }
-        Ok(first.is_some())
+        let written = self.write(records, ends, matched_running).await;
+        if coming.is_some() && written.is_err() {
+            self.inner.bus.history().unsure();
+        }
+        let Entry::History(rows) = entry else {
+            unreachable!("made above")
+        };
+        let rows = coming.map(|coming| (index, rows, coming));
+        Ok(written?.map(|written| Told { written, rows }))
     }
 
-    /// Writes a block and gives the position of its first record; `None` if it was routed by rules that are
-    /// gone.
+    /// Waits until what was told is durable, and hands it to the history.
+    async fn settle(&self, told: Told) -> Result<(), Unavailable> {
+        let history = self.inner.bus.history();
+        let first = told.written.durable().await;
+        if let Some((index, rows, coming)) = told.rows {
+            match first {
+                Ok(first) => history.record(first + index, rows, coming),
+                Err(Unavailable) => history.unsure(),
+            }
+        }
+        first.map(drop)
+    }
+
+    /// Writes a block; `None` if it was routed by rules that are gone.
     async fn write(
         &self,
         records: Vec<(Option<u128>, Vec<u8>)>,
         ends: Option<Box<Attempt>>,
         matched_running: u64,
-    ) -> Result<Option<u64>, Unavailable> {
+    ) -> Result<Option<Written>, Unavailable> {
         let decided = Box::new(Decided {
             records,
             ends,
             matched_running,
         });
-        let asked = self
-            .inner
-            .bus
-            .ask(|request| Input::Decided(request, decided));
-        match asked.await? {
-            Answer::Stored(first) => Ok(Some(first)),
-            Answer::MatchAgain => Ok(None),
-            _ => Err(Unavailable),
+        let bus = &self.inner.bus;
+        let taken = bus.ask_ahead(|request| Input::Decided(request, decided));
+        match taken.await? {
+            Taken::Answered(Answer::MatchAgain) => Ok(None),
+            taken => Ok(Some(Written(taken))),
         }
     }
 
@@ -509,7 +596,7 @@ impl Decisions {
         (Some(event_key(source.record.id)), made.encode())
     }
 
-    async fn note_failure(&self, note: Note, failure: &Failure) {
+    async fn note_failure(&self, note: Note, failure: &Failure) -> Result<Told, Unavailable> {
         let _turn = self.inner.turn.lock().await;
         let (object, why) = (note.object.to_string(), failure.text.clone());
         let Note {
@@ -548,9 +635,8 @@ impl Decisions {
             }
         };
         let now = self.inner.bus.now().running_ms;
-        if !matches!(self.tell(vec![row], records, None, now).await, Ok(true)) {
-            tracing::error!("a delivery was given up and its firing could not be told");
-        }
+        let told = self.tell(vec![row], records, None, now).await?;
+        told.ok_or(Unavailable)
     }
 
     /// Decides about an event and changes nothing (HIS-6).
@@ -584,7 +670,7 @@ impl Decisions {
         &self,
         change: impl FnOnce(&mut Draft<'_>, &Documents, i64) -> T,
     ) -> Result<T, Unavailable> {
-        let _turn = self.inner.turn.lock().await;
+        let turn = self.inner.turn.lock().await;
         let now = self.inner.bus.now().wall_ms;
         let (value, effects) = {
             let kept = self.inner.bus.kept().read();
@@ -592,7 +678,11 @@ impl Decisions {
             let value = change(&mut draft, &self.documents(), now);
             (value, draft.take_effects())
         };
-        self.change(effects).await?;
+        if !effects.is_empty() {
+            let written = self.keep(&Entry::Effects(effects)).await?;
+            drop(turn);
+            written.durable().await?;
+        }
         Ok(value)
     }
 
@@ -601,18 +691,10 @@ impl Decisions {
         look(&self.inner.bus.kept().read())
     }
 
-    async fn change(&self, effects: Vec<Effect>) -> Result<(), Unavailable> {
-        if effects.is_empty() {
-            return Ok(());
-        }
-        self.keep(vec![Entry::Effects(effects)]).await
-    }
-
-    async fn keep(&self, entries: Vec<Entry>) -> Result<(), Unavailable> {
-        let records = entries.iter().map(|it| (None, annex(it))).collect();
+    async fn keep(&self, entry: &Entry) -> Result<Written, Unavailable> {
         let now = self.inner.bus.now().running_ms;
-        self.write(records, None, now).await?.ok_or(Unavailable)?;
-        Ok(())
+        let written = self.write(vec![(None, annex(entry))], None, now).await?;
+        written.ok_or(Unavailable)
     }
 
     // ---- documents ---------------------------------------------------------------------------
@@ -660,7 +742,7 @@ impl Decisions {
             entries
         };
         for entry in entries {
-            self.keep(vec![entry]).await?;
+            self.keep(&entry).await?.durable().await?;
         }
         self.inner.documents.store(Arc::new(documents));
         Ok(())
@@ -699,9 +781,13 @@ impl Decisions {
     }
 
     async fn scan(&self, monitor: &str, tick: i64) -> Result<Done, TickError> {
-        let same = self.index(monitor).ok_or(TickError::NoMonitor)?;
+        let (decisions, name) = (self.clone(), monitor.to_owned());
+        let same = tokio::task::spawn_blocking(move || decisions.index(&name)).await;
+        let same = same.expect("an index is made without panic");
+        let same = same.ok_or(TickError::NoMonitor)?;
+        let mut before: Option<Written> = None;
         loop {
-            let _turn = self.inner.turn.lock().await;
+            let turn = self.inner.turn.lock().await;
             let (matched_running, routing) = self.inner.bus.routing();
             let (records, done) = {
                 let kept = self.inner.bus.kept().read();
@@ -714,10 +800,18 @@ impl Decisions {
                 records.push((None, annex(&Entry::Effects(page.effects))));
                 (records, page.done)
             };
-            // Of rules that changed meanwhile, the same page is asked again.
             let written = self.write(records, None, matched_running).await?;
-            if let Some(done) = done.filter(|_| written.is_some()) {
+            drop(turn);
+            // Of rules that changed meanwhile, the same page is asked again.
+            let Some(written) = written else { continue };
+            if let Some(done) = done {
+                // What was written before is durable with it.
+                written.durable().await?;
                 return Ok(done);
+            }
+            // One page is decided while another is synced.
+            if let Some(before) = before.replace(written) {
+                before.durable().await?;
             }
         }
     }

@@ -84,8 +84,9 @@ pub type RuleKey = (BusName, RuleName);
 pub trait Annex: std::fmt::Debug + Send {
     /// Takes what a record of it holds. Twice is as once.
     fn apply(&mut self, bytes: &[u8]);
-    /// All of it, as texts that `apply` takes in this order: its part of a snapshot.
-    fn told(&self) -> Vec<Vec<u8>>;
+    /// All of it as it is now, as texts that `apply` takes in this order: its part of a snapshot, made while
+    /// they are taken, which is beside the running work.
+    fn told(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send>;
 }
 
 /// All that the journal tells.

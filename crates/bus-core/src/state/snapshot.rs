@@ -92,7 +92,7 @@ fn row<T: DeserializeOwned>(r: &mut Reader<'_>) -> Result<T, DecodeError> {
 impl State {
     /// The state at this moment, as chunks of about 1 MiB.
     #[must_use]
-    pub fn snapshot(&self, now: Now) -> Vec<Vec<u8>> {
+    pub fn snapshot(&self, now: Now) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
         assert!(self.staged.is_empty());
         let wall = |due: u64| {
             if self.live {
@@ -220,12 +220,15 @@ impl State {
             w.u64(kept.running_ms);
             w.bytes(&kept.rest);
         }
-        for told in self.annex.iter().flat_map(|annex| annex.told()) {
-            chunks.begin(ANNEX).bytes(&told);
-        }
         let Chunks { mut done, open } = chunks;
         done.push(open.0);
-        done
+        let annex = self.annex.as_ref().map(|annex| annex.told());
+        let annex = annex.into_iter().flatten().map(|told| {
+            let mut chunk = Chunks::default();
+            chunk.begin(ANNEX).bytes(&told);
+            chunk.open.0
+        });
+        Box::new(done.into_iter().chain(annex))
     }
 
     /// Takes a chunk of a snapshot, in the order they were given.

@@ -23,6 +23,12 @@ pub struct Bench {
     /// Pending deliveries of the start run; 0 leaves it out.
     #[arg(long, default_value_t = 100_000)]
     pending: usize,
+    /// Measure events of an object in three groups while so many groups have a trigger, and nothing else.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    triggers: usize,
+    /// Measure scans over so many objects, and nothing else.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    objects: usize,
     /// Where the data folders are made; the disk that is measured.
     #[arg(long, default_value = "busbar-bench")]
     dir: PathBuf,
@@ -52,6 +58,8 @@ impl Bench {
             connections: self.connections,
             webhook_events: self.webhook_events,
             pending: self.pending,
+            triggers: self.triggers,
+            objects: self.objects,
             dir: self.dir.clone(),
         };
         let done = bench::run(&plan, &mut |figure| tell(&figure, json));

@@ -10,6 +10,7 @@
 use super::{Context, LoadError, Loaded, Status};
 use crate::annex::Text;
 use crate::bus::{Bus, Unavailable};
+use crate::clock::instant;
 use crate::decisions::{Adopted, Decisions};
 use crate::diagnostic::Diagnostic;
 use arc_swap::ArcSwap;
@@ -21,8 +22,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Pause between two looks.
+/// Pause between two looks, and how many times as long as a look it is at least: thousands of files take one
+/// a while.
 const LOOK: Duration = Duration::from_millis(100);
+const PAUSE_TIMES: u32 = 20;
 /// Looks without a change before the files are loaded.
 const QUIET_LOOKS: u32 = 3;
 /// Looks before a set is offered again that only the state refused: the bus it names may be made meanwhile.
@@ -171,6 +174,7 @@ impl Keeper {
     pub async fn watch(mut self, mut stopped: watch::Receiver<bool>) {
         let mut changed = false;
         let mut quiet = 0;
+        let mut pause = LOOK;
         loop {
             tokio::select! {
                 _ = stopped.changed() => return,
@@ -178,12 +182,17 @@ impl Keeper {
                     self.take(edit).await;
                     continue;
                 }
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
             }
             let dir = self.dir.clone();
-            let Ok(now) = tokio::task::spawn_blocking(move || listing(&dir)).await else {
+            let look = move || {
+                let began = instant();
+                (listing(&dir), began.elapsed())
+            };
+            let Ok((now, took)) = tokio::task::spawn_blocking(look).await else {
                 return;
             };
+            pause = LOOK.max(took * PAUSE_TIMES);
             if now == self.seen {
                 quiet += 1;
             } else {
