@@ -74,7 +74,7 @@ enum Job {
 /// A job with what it is about.
 enum Read {
     Firing(Box<Attempt>, Vec<u8>, Box<Event>),
-    GaveUp(Note, Failure),
+    GaveUp(Box<Note>, Failure),
 }
 
 /// The firing that a decision ends, with its record; `None` when it tells of a failure.
@@ -229,7 +229,7 @@ impl Decisions {
                         let told = self.decide(&attempt, &record, &event).await;
                         (told, Some((attempt, record)))
                     }
-                    Read::GaveUp(note, failure) => (self.note_failure(note, &failure).await, None),
+                    Read::GaveUp(note, failure) => (self.note_failure(*note, &failure).await, None),
                 };
                 if ahead.send((told, ends)).await.is_err() {
                     return;
@@ -298,8 +298,10 @@ impl Decisions {
             };
             jobs.into_iter().map(read).collect::<Vec<_>>()
         };
-        let read = tokio::task::spawn_blocking(read).await;
-        let read = read.expect("reading the journal does not panic");
+        let Ok(read) = tokio::task::spawn_blocking(read).await else {
+            // The server has ended.
+            return Vec::new();
+        };
         let ready = |(job, read)| match (job, read) {
             (Job::Fire(attempt), Some((Ok(record), Some(event)))) => {
                 Some(Read::Firing(attempt, record, Box::new(event)))
@@ -323,7 +325,7 @@ impl Decisions {
                 None
             }
             (Job::GaveUp(note, failure), _) => match serde_json::from_slice(&note) {
-                Ok(note) => Some(Read::GaveUp(note, failure)),
+                Ok(note) => Some(Read::GaveUp(Box::new(note), failure)),
                 Err(_) => {
                     self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
                     None
@@ -388,15 +390,15 @@ impl Decisions {
         matched_running: u64,
     ) -> Result<Option<Told>, Unavailable> {
         let index = records.len() as u64;
-        let mut coming = None;
+        let history = self.inner.bus.history();
+        let coming = (!rows.is_empty()).then(|| history.coming());
         let entry = Entry::History(rows);
-        if entry != Entry::History(Vec::new()) {
-            coming = Some(self.inner.bus.history().coming());
+        if coming.is_some() {
             records.push((Some(history::KEY), annex(&entry)));
         }
         let written = self.write(records, ends, matched_running).await;
         if coming.is_some() && written.is_err() {
-            self.inner.bus.history().unsure();
+            history.unsure();
         }
         let Entry::History(rows) = entry else {
             unreachable!("made above")
@@ -678,7 +680,11 @@ impl Decisions {
             let value = change(&mut draft, &self.documents(), now);
             (value, draft.take_effects())
         };
-        if !effects.is_empty() {
+        if effects.is_empty() {
+            drop(turn);
+            // What was found may not be durable yet.
+            self.inner.bus.look(|_, _| ()).await?;
+        } else {
             let written = self.keep(&Entry::Effects(effects)).await?;
             drop(turn);
             written.durable().await?;
@@ -783,7 +789,7 @@ impl Decisions {
     async fn scan(&self, monitor: &str, tick: i64) -> Result<Done, TickError> {
         let (decisions, name) = (self.clone(), monitor.to_owned());
         let same = tokio::task::spawn_blocking(move || decisions.index(&name)).await;
-        let same = same.expect("an index is made without panic");
+        let same = same.map_err(|_| Unavailable)?;
         let same = same.ok_or(TickError::NoMonitor)?;
         let mut before: Option<Written> = None;
         loop {
