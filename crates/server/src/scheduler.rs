@@ -18,6 +18,7 @@ use bus_core::document::{self, Tick};
 use bus_core::envelope::{Envelope, format_seconds};
 use bus_core::name::{BusName, RuleName};
 use bus_core::record::{Event, Record, event_key};
+use lifecycle::moment;
 use lifecycle::scan;
 use lifecycle::schedule::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
@@ -367,7 +368,7 @@ async fn run_scan(scanning: Scanning, monitor: String) {
     match scanning.run().await {
         Ok(scan::Done { progress, closed }) => tracing::info!(
             monitor,
-            tick = progress.tick,
+            tick = moment::format(progress.tick),
             selected = progress.selected,
             emitted = progress.emitted,
             left_out = progress.left_out,
