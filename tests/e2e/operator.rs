@@ -327,6 +327,35 @@ fn a_person_tests_what_a_monitor_makes_of_an_object() {
 }
 
 #[test]
+fn a_notification_that_is_brought_back_keeps_its_idempotency_key() {
+    // 400 is not tried again.
+    let receiver = Receiver::statuses(&[400, 400, 200]);
+    let server = server(&receiver.url());
+    let objects = repository(FIXTURES).join("inventory/objects.jsonl");
+    run(
+        &server,
+        &["inventory", "load", &objects.display().to_string()],
+    );
+    let events = repository(FIXTURES).join("events/clm-certificate-status-changed.jsonl");
+    let events = fs::read_to_string(events).expect("a file of ours");
+    let file = server.data.with_extension("event.json");
+    fs::write(&file, events.lines().nth(2).expect("a line")).expect("writable");
+    let (code, told) = run(&server, &["put", &file.display().to_string()]);
+    assert_eq!(code, 0, "{told}");
+    for sent in 1..=2 {
+        receiver.wait_for(sent, BOUND);
+        support::wait_until(BOUND, "it is given up", || {
+            let (_, told) = run(&server, &["--json", "dlq", "redrive"]);
+            told.contains("\"redriven\":1")
+        });
+    }
+    let sent = receiver.wait_for(3, BOUND);
+    let keys: Vec<_> = sent.iter().map(|it| it.header("idempotency-key")).collect();
+    let id = sent[0].json()["notification"]["id"].clone();
+    assert_eq!(keys, [id.as_str(); 3]);
+}
+
+#[test]
 fn a_rule_of_the_api_may_name_a_destination() {
     let receiver = Receiver::statuses(&[200]);
     let server = server(&receiver.url());
