@@ -242,6 +242,120 @@ fn a_person_loads_the_inventory_runs_a_monitor_and_tests_a_trigger() {
 }
 
 #[test]
+fn a_person_tests_what_a_monitor_makes_of_an_object() {
+    let receiver = Receiver::statuses(&[200]);
+    let server = server(&receiver.url());
+    let objects = repository(FIXTURES).join("inventory/objects.jsonl");
+    run(
+        &server,
+        &["inventory", "load", &objects.display().to_string()],
+    );
+    // Certificates a and b of the specification's scenarios: b has a valid replacement.
+    let a = "certificate/4575f63a-7977-4c40-8711-00b5005df42b";
+    let b = "certificate/feaf44fc-465a-45f4-8624-89ffb8c2db4d";
+    let test = |object: &str, more: &[&str]| {
+        let at = "2025-07-01T10:00:00Z";
+        let monitor = ["monitor", "test", "certificate-expiring", "--at", at];
+        let args = [&monitor[..], &["--object", object], more].concat();
+        run(&server, &args)
+    };
+    let get = |path: &str| {
+        let answer = support::call(server.api, "GET", path, &[], b"");
+        answer.expect("an answer").ok()
+    };
+
+    let (code, told) = test(a, &[]);
+    assert_eq!(code, 0, "{told}");
+    for line in [
+        "certificate-expiring at 2025-07-01T10:00:00Z",
+        "window is P30D",
+        "  ✓ selected, and would emit",
+        "event type certificate-expiring",
+        "  some trigger acts",
+    ] {
+        assert!(told.lines().any(|it| it == line), "{line} in\n{told}");
+    }
+    let (code, told) = test(b, &[]);
+    let replacement = "certificate/cc1e50ec-33ff-49ea-93f1-f015da15b106";
+    let why = format!("  ✗ not selected: {replacement} is as `Unless`[0] wants it");
+    assert!(code == 1 && told.lines().any(|it| it == why), "{told}");
+
+    // As it stands in the inventory, but for its end.
+    let (_, shown) = run(&server, &["--json", "inventory", "get", a]);
+    let mut supposed: Value = serde_json::from_str(&shown).expect("it prints JSON");
+    supposed["attributes"]["expiresAt"] = "2026-07-01T00:00:00Z".into();
+    let (code, told) = test(&supposed.to_string(), &["--json"]);
+    let tried: Value = serde_json::from_str(&told).expect("it prints JSON");
+    assert_eq!(
+        (code, &tried["keptBack"], &tried["firing"]),
+        (
+            1,
+            &json!({"kind": "condition", "at": "$.attributes.expiresAt"}),
+            &Value::Null
+        )
+    );
+    // One that the inventory does not have, in a file.
+    supposed["id"] = "new".into();
+    supposed["attributes"]["expiresAt"] = "2025-07-05T00:00:00Z".into();
+    let file = server.data.with_extension("object.json");
+    fs::write(&file, supposed.to_string()).expect("writable");
+    let (code, told) = test(&file.display().to_string(), &["--json"]);
+    let tried: Value = serde_json::from_str(&told).expect("it prints JSON");
+    assert_eq!(code, 0, "{tried:#}");
+    assert_eq!(tried["event"]["resources"][0], "certificate/new");
+    assert_eq!(tried["firing"]["objects"][0]["object"], "certificate/new");
+    assert!(
+        tried["firing"]["objects"][0]["matched"] == json!(true),
+        "{tried:#}"
+    );
+
+    for (object, why) in [
+        ("certificate/new", "is not in the inventory"),
+        ("user/ada", "looks at objects of type `certificate`"),
+        ("nothing", "`Object` is `TYPE/ID`"),
+        ("{\"type\":\"certificate\"}", "with its type and id"),
+        ("{\"type\":\"certificate\",\"id\":\"1\",\"x\":1}", "`/x`"),
+    ] {
+        let (code, told) = test(object, &[]);
+        assert!(code == 2 && told.contains(why), "{object}: {told}");
+    }
+    assert_eq!(receiver.received().len(), 0, "nothing is sent");
+    let (_, after) = run(&server, &["--json", "inventory", "get", a]);
+    assert_eq!(after, shown, "nothing is changed");
+    assert_eq!(get("/v1/streams"), json!({"streams": []}));
+    assert_eq!(get("/v1/history/firings")["firings"], json!([]));
+}
+
+#[test]
+fn a_notification_that_is_brought_back_keeps_its_idempotency_key() {
+    // 400 is not tried again.
+    let receiver = Receiver::statuses(&[400, 400, 200]);
+    let server = server(&receiver.url());
+    let objects = repository(FIXTURES).join("inventory/objects.jsonl");
+    run(
+        &server,
+        &["inventory", "load", &objects.display().to_string()],
+    );
+    let events = repository(FIXTURES).join("events/clm-certificate-status-changed.jsonl");
+    let events = fs::read_to_string(events).expect("a file of ours");
+    let file = server.data.with_extension("event.json");
+    fs::write(&file, events.lines().nth(2).expect("a line")).expect("writable");
+    let (code, told) = run(&server, &["put", &file.display().to_string()]);
+    assert_eq!(code, 0, "{told}");
+    for sent in 1..=2 {
+        receiver.wait_for(sent, BOUND);
+        support::wait_until(BOUND, "it is given up", || {
+            let (_, told) = run(&server, &["--json", "dlq", "redrive"]);
+            told.contains("\"redriven\":1")
+        });
+    }
+    let sent = receiver.wait_for(3, BOUND);
+    let keys: Vec<_> = sent.iter().map(|it| it.header("idempotency-key")).collect();
+    let id = sent[0].json()["notification"]["id"].clone();
+    assert_eq!(keys, [id.as_str(); 3]);
+}
+
+#[test]
 fn a_rule_of_the_api_may_name_a_destination() {
     let receiver = Receiver::statuses(&[200]);
     let server = server(&receiver.url());

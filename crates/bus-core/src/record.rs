@@ -154,6 +154,17 @@ pub struct DeadLetter<'a> {
     pub body: &'a [u8],
     /// The event, copied, so that it lives as long as the dead letter.
     pub event: Event<'a>,
+    /// The idempotency key that was sent with it; empty = none.
+    pub key: &'a str,
+}
+
+impl<'a> DeadLetter<'a> {
+    /// The rule's bus, by its ARN. Of what a decision made for a channel it is not the event's.
+    #[must_use]
+    pub fn rule_bus(&self) -> &'a str {
+        let resource = self.rule_arn.split_once(":rule/").map_or("", |(_, it)| it);
+        resource.split_once('/').map_or("default", |(bus, _)| bus)
+    }
 }
 
 /// A message put into a queue by `SendMessage`.
@@ -469,6 +480,7 @@ impl<'a> Record<'a> {
                 }
                 w.bytes(letter.body);
                 letter.event.write(&mut w);
+                w.text(letter.key);
             }
             Self::Enqueue {
                 delivery,
@@ -681,6 +693,8 @@ impl<'a> Record<'a> {
                 target: r.text()?,
                 body: r.bytes()?,
                 event: Event::read(&mut r)?,
+                // Older ones end here; an older reader does not look further.
+                key: if r.0.is_empty() { "" } else { r.text()? },
             }),
             6 => Self::Enqueue {
                 delivery: Key::read(&mut r)?,
@@ -765,6 +779,16 @@ impl<'a> Record<'a> {
         })
     }
 
+    /// The idempotency key that goes with the input that this record holds; empty = none.
+    #[must_use]
+    pub fn idempotency_key(&self) -> &'a str {
+        match self {
+            Self::Made { key, .. } => key,
+            Self::DeadLetter(letter) => letter.key,
+            _ => "",
+        }
+    }
+
     /// The event that this record holds, if it is one that does: of an event, of an input made from one, or of
     /// a dead letter.
     #[must_use]
@@ -842,6 +866,7 @@ mod tests {
                 target: "target",
                 body: b"",
                 event,
+                key: "once",
             }),
             Record::Enqueue {
                 delivery: key,
@@ -915,5 +940,39 @@ mod tests {
         ] {
             check(&record);
         }
+    }
+
+    #[test]
+    fn a_dead_letter_of_before_has_no_key() {
+        let letter = |key| {
+            Record::DeadLetter(DeadLetter {
+                delivery: None,
+                version: 1,
+                queue: 2,
+                position: Position::local(3),
+                index: 1,
+                failure: Failure::new(Code::Timeout, "slow"),
+                exhausted: None,
+                attempts: 7,
+                at_ms: 1,
+                rule_arn: "r",
+                target_arn: "t",
+                rule: "rule",
+                target: "target",
+                body: b"",
+                event: Event {
+                    accepted_ms: 5,
+                    id: "id",
+                    bus: "default",
+                    trace: "",
+                    envelope: b"{}",
+                },
+                key,
+            })
+        };
+        let written = letter("once").encode();
+        assert_eq!(Record::decode(&written).unwrap(), letter("once"));
+        let before = &written[..written.len() - "....once".len()];
+        assert_eq!(Record::decode(before).unwrap(), letter(""));
     }
 }

@@ -235,8 +235,27 @@ pub fn fire(
     now: Now,
     firing: &str,
 ) -> Option<Firing> {
-    let begun = begin(documents, state, event, raised, now)?;
-    let mut draft = Draft::new(state);
+    fire_over(
+        documents,
+        &mut Draft::new(state),
+        event,
+        raised,
+        now,
+        firing,
+    )
+}
+
+/// As [`fire`], with changes that a dry run supposes; the decisions' effects have them too.
+#[must_use]
+pub fn fire_over(
+    documents: &Documents,
+    draft: &mut Draft<'_>,
+    event: &Event,
+    raised: &Raised,
+    now: Now,
+    firing: &str,
+) -> Option<Firing> {
+    let begun = begin(documents, draft.state(), event, raised, now)?;
     let (status, message, subjects) = match begun.start {
         Start::Go(subjects) => (Status::Finished, begun.detail_fault.clone(), subjects),
         Start::Duplicate => (Status::Duplicate, None, Vec::new()),
@@ -244,7 +263,7 @@ pub fn fire(
     };
     let decisions: Vec<Decision> = subjects
         .iter()
-        .map(|it| subject(documents, &mut draft, &begun.entry, event, raised, it))
+        .map(|it| subject(documents, draft, &begun.entry, event, raised, it))
         .collect();
     Some(Firing {
         row: FiringRow {

@@ -75,6 +75,15 @@ pub fn span(text: &str) -> Result<i64, &'static str> {
     }
 }
 
+/// A span as [`span`] reads it, in whole days if it is of such.
+#[must_use]
+pub fn format_span(ms: i64) -> String {
+    match ms % DAY_MS {
+        0 => format!("P{}D", ms / DAY_MS),
+        _ => format!("PT{}S", ms / 1000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +100,7 @@ mod tests {
             ("PT0S", 0),
         ] {
             assert_eq!(span(text), Ok(ms), "{text}");
+            assert_eq!(span(&format_span(ms)), Ok(ms), "{text}");
         }
         for text in [
             "",

@@ -240,6 +240,12 @@ impl Object {
             .collect()
     }
 
+    /// Time of the newest write, epoch milliseconds; `None`: nothing was ever written.
+    #[must_use]
+    pub fn updated_at(&self) -> Option<i64> {
+        self.updated_at
+    }
+
     /// As 5.2 shows it; what was never written has no `updatedAt`.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -6,7 +6,7 @@
 //! `SameFields`, which can be made again.
 //! Source: certificate-lifecycle.md 10.2 to 10.5, MON-1 to MON-5.
 //!
-//! Start at [`page`].
+//! Start at [`page`]; [`trial`] looks at one object alone.
 
 use crate::condition::Context;
 use crate::documents::{Documents, Entry, Monitor, Others};
@@ -17,6 +17,7 @@ use crate::reference::Ref;
 use crate::state::{Effect, Feeder, Progress, Scans, State, StreamKey};
 use bus_core::envelope::Envelope;
 use bus_core::name::Home;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -53,6 +54,44 @@ pub struct Done {
     pub progress: Progress,
     /// Streams that ended with it.
     pub closed: Vec<StreamKey>,
+}
+
+/// What keeps an object from an event of a monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum KeptBack {
+    /// The condition does not hold.
+    Condition {
+        /// The first member that fails, as `$.a.b`.
+        at: String,
+    },
+    /// A clause of `Unless` holds.
+    Unless {
+        /// Its index.
+        clause: usize,
+        /// The object that satisfies it.
+        by: Ref,
+    },
+    /// It is selected, but `Every` is not over.
+    Every {
+        /// When the last event was emitted, RFC 3339.
+        last: String,
+        /// From when on the next may be.
+        until: String,
+    },
+}
+
+/// What a monitor would make of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// Why it emits nothing.
+    pub kept_back: Option<KeptBack>,
+    /// The parameters for this object, in milliseconds.
+    pub parameters: BTreeMap<String, i64>,
+    /// Values of parameters that were no duration.
+    pub passed_over: u64,
+    /// What it emits.
+    pub emission: Option<Emission>,
 }
 
 /// The tick that is due: the scan that was interrupted, else the latest that was missed, and only
@@ -189,7 +228,7 @@ pub fn page(
             continue;
         }
         progress.selected += 1;
-        if scan.too_soon(object) {
+        if scan.every(object).is_some() {
             progress.left_out += 1;
             continue;
         }
@@ -230,6 +269,51 @@ pub fn page(
     Some(page)
 }
 
+/// Looks at one object as a scan at `tick` would, and changes nothing (HIS-6). The object need not be in
+/// the state; what it is compared with is.
+///
+/// `None` when the documents have no such monitor.
+#[must_use]
+pub fn trial(
+    documents: &Documents,
+    state: &State,
+    home: &Home,
+    monitor: &str,
+    tick: i64,
+    same: &Same,
+    object: &Object,
+) -> Option<Trial> {
+    let monitor = documents.monitor(monitor)?;
+    let scan = Scan {
+        monitor,
+        entry: documents.entry(&monitor.event)?,
+        home,
+        state,
+        same,
+        tick,
+    };
+    let (subject, text) = (&object.object, object.to_json().to_string());
+    let (parameters, passed_over) = scan.parameters(&text);
+    let kept_back = match scan.refusal(subject, &text, &parameters) {
+        Some(Refusal::Condition) => {
+            let context = scan.context(&parameters);
+            let at = monitor.condition.failure(text.as_bytes(), &context);
+            at.map(|at| KeptBack::Condition { at })
+        }
+        Some(Refusal::Unless(clause, by)) => Some(KeptBack::Unless { clause, by }),
+        None => scan.every(subject).map(|(last, until)| KeptBack::Every {
+            last: moment::format(last),
+            until: moment::format(until),
+        }),
+    };
+    Some(Trial {
+        emission: kept_back.is_none().then(|| scan.emission(subject, &text)),
+        kept_back,
+        parameters,
+        passed_over,
+    })
+}
+
 /// What of an object says its scopes.
 #[derive(serde::Deserialize)]
 struct Scopes {
@@ -243,6 +327,13 @@ fn related(object: &Value, relation: &str) -> Vec<Ref> {
     names.filter_map(Ref::parse).collect()
 }
 
+/// Why an object is not selected.
+enum Refusal {
+    Condition,
+    /// Index of the clause, and the object that satisfies it.
+    Unless(usize, Ref),
+}
+
 struct Scan<'a> {
     monitor: &'a Monitor,
     entry: &'a Entry,
@@ -253,34 +344,53 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Whether an object is selected, and how many values of parameters were no duration. Most objects
-    /// fail the condition, so only that is asked of all: on the text, without a tree.
+    /// Whether an object is selected, and how many values of parameters were no duration.
     fn selects(&self, object: &Ref, text: &str) -> (bool, u64) {
         let (parameters, passed_over) = self.parameters(text);
-        let mut context = Context {
-            parameters: &parameters,
+        let refusal = self.refusal(object, text, &parameters);
+        (refusal.is_none(), passed_over)
+    }
+
+    fn context<'p>(&self, parameters: &'p BTreeMap<String, i64>) -> Context<'p> {
+        Context {
+            parameters,
             ..Context::at(self.tick)
-        };
+        }
+    }
+
+    /// Why an object is not selected. Most objects fail the condition, so only that is asked of all: on
+    /// the text, without a tree.
+    fn refusal(
+        &self,
+        object: &Ref,
+        text: &str,
+        parameters: &BTreeMap<String, i64>,
+    ) -> Option<Refusal> {
+        let context = self.context(parameters);
         if !self.monitor.condition.holds(text.as_bytes(), &context) {
-            return (false, passed_over);
+            return Some(Refusal::Condition);
         }
         if self.monitor.unless.is_empty() {
-            return (true, passed_over);
+            return None;
         }
         let subject = json!({"subject": parse(text)});
-        context.subject = &subject;
+        let context = Context {
+            subject: &subject,
+            ..context
+        };
         let mut clauses = self.monitor.unless.iter().enumerate();
-        let replaced = clauses.any(|(clause, unless)| {
+        clauses.find_map(|(clause, unless)| {
             let others: Vec<Ref> = match &unless.others {
                 Others::Relation(relation) => related(&subject["subject"], relation),
                 Others::SameFields(paths) => self.equals(clause, paths, &subject["subject"]),
             };
-            others.iter().filter(|other| *other != object).any(|other| {
+            let mut others = others.into_iter().filter(|other| other != object);
+            let by = others.find(|other| {
                 let other = self.state.text(other);
                 other.is_some_and(|other| unless.condition.holds(other.as_bytes(), &context))
-            })
-        });
-        (!replaced, passed_over)
+            });
+            by.map(|by| Refusal::Unless(clause, by))
+        })
     }
 
     /// The objects of equal fields, those of an equal hash looked at again.
@@ -330,12 +440,11 @@ impl Scan<'_> {
         (parameters, passed_over)
     }
 
-    fn too_soon(&self, object: &Ref) -> bool {
-        let last = self.state.emitted(&self.monitor.name, object);
-        match (self.monitor.every, last) {
-            (Some(every), Some(last)) => self.tick - last < every,
-            _ => false,
-        }
+    /// When the last event was, and when `Every` is over, where it is not.
+    fn every(&self, object: &Ref) -> Option<(i64, i64)> {
+        let last = self.state.emitted(&self.monitor.name, object)?;
+        let until = last + self.monitor.every?;
+        (self.tick < until).then_some((last, until))
     }
 
     fn emission(&self, object: &Ref, text: &str) -> Emission {

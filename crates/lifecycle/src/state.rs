@@ -557,6 +557,12 @@ impl<'s> Draft<'s> {
         self.patch(&edit, pairs, now);
     }
 
+    /// Replaces an object, or makes it, whatever was written later: for dry runs.
+    pub fn suppose(&mut self, mut edit: Edit, pairs: &Pairs, now: i64) {
+        edit.at = Some(now).max(self.object(&edit.object).updated_at());
+        self.put(edit, pairs, now);
+    }
+
     /// Changes some members of an object, or makes it.
     pub fn patch(&mut self, edit: &Edit, pairs: &Pairs, now: i64) {
         let at = edit.at.unwrap_or(now);

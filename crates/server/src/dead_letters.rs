@@ -336,7 +336,7 @@ impl Selection {
             Some(Some(Letter {
                 message: found.key,
                 event: event_key(letter.event.id),
-                bus: BusName::parse(letter.event.bus).ok()?,
+                bus: BusName::parse(letter.rule_bus()).ok()?,
                 rule: RuleName::parse(letter.rule).ok()?,
                 target: TargetId::parse(letter.target).ok()?,
             }))

@@ -26,8 +26,9 @@ use lifecycle::firing::{self, DUPLICATE_MS_DEFAULT, Decision, Firing, Now};
 use lifecycle::history::FiringRow;
 use lifecycle::moment;
 use lifecycle::notification::{Notice, Step, take_back};
+use lifecycle::object::Edit;
 use lifecycle::reference::Ref;
-use lifecycle::scan::{self, Done, Emission, Same};
+use lifecycle::scan::{self, Done, Emission, Same, Trial};
 use lifecycle::state::Draft;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -645,20 +646,45 @@ impl Decisions {
     #[must_use]
     pub fn dry_run(&self, event: &Event) -> Option<FiringRow> {
         let kept = self.inner.bus.kept().read();
+        self.dry_fire(&mut Draft::new(&kept.state), event)
+    }
+
+    /// Looks at one object as a monitor's scan would, then decides about the event, if there is one. Changes
+    /// nothing (HIS-6). `supposed` stands for what the inventory has of the object. `None` when there is no
+    /// such monitor or object. Takes as long as a scan where the monitor compares fields.
+    #[must_use]
+    pub fn dry_scan(
+        &self,
+        monitor: &str,
+        tick: i64,
+        object: &Ref,
+        supposed: Option<Edit>,
+    ) -> Option<(Trial, Option<FiringRow>)> {
+        let same = self.index(monitor)?;
+        let documents = self.documents();
+        let kept = self.inner.bus.kept().read();
+        let mut draft = Draft::new(&kept.state);
+        if let Some(edit) = supposed {
+            draft.suppose(edit, documents.pairs(), tick);
+        }
+        let object = draft.get(object)?;
+        let home = &self.inner.bus.identity().home;
+        let trial = scan::trial(&documents, &kept.state, home, monitor, tick, &same, &object)?;
+        let emitted = trial.emission.as_ref();
+        let event = emitted.and_then(|it| Event::read(&it.bus, &it.json));
+        let row = event.and_then(|event| self.dry_fire(&mut draft, &event));
+        Some((trial, row))
+    }
+
+    fn dry_fire(&self, draft: &mut Draft<'_>, event: &Event) -> Option<FiringRow> {
         let now = Now {
             wall: self.inner.bus.now().wall_ms,
             duplicate: DUPLICATE_MS_DEFAULT,
         };
         let documents = self.documents();
         // As a replay: that it fired before is no reason to say nothing.
-        let fired = firing::fire(
-            &documents,
-            &kept.state,
-            event,
-            &Raised::Replay,
-            now,
-            "dry-run",
-        );
+        let raised = &Raised::Replay;
+        let fired = firing::fire_over(&documents, draft, event, raised, now, "dry-run");
         fired.map(|it| it.row)
     }
 

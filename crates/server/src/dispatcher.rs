@@ -180,10 +180,8 @@ fn event(record: &[u8]) -> Option<Event<'_>> {
 
 /// The idempotency key that an input was made with.
 fn key(record: &[u8]) -> Option<&str> {
-    match Record::decode(record) {
-        Ok(Record::Made { key, .. }) if !key.is_empty() => Some(key),
-        _ => None,
-    }
+    let key = Record::decode(record).ok()?.idempotency_key();
+    (!key.is_empty()).then_some(key)
 }
 
 /// Where an event first stood: what its ids are made from.

@@ -537,6 +537,7 @@ impl Core {
                 .and_then(Record::event)
                 .copied()
                 .unwrap_or(lost),
+            key: decoded.as_ref().map_or("", Record::idempotency_key),
         };
         let record = Record::DeadLetter(letter);
         self.record(now, &[(attempted.event_key(), record)], true, journal)?;

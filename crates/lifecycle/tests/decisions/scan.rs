@@ -6,7 +6,7 @@ use lifecycle::documents::Documents;
 use lifecycle::moment;
 use lifecycle::object::Edit;
 use lifecycle::reference::Ref;
-use lifecycle::scan::{Same, due, id, page};
+use lifecycle::scan::{KeptBack, Same, Trial, due, id, page, trial};
 use lifecycle::state::{Draft, Effect, Progress, Scans, State};
 use serde_json::{Value, json};
 
@@ -243,6 +243,85 @@ fn an_event_is_written_as_all_others_are() {
              \"com.example.leases\",\"account\":\"000000000000\",\"time\":\"1970-01-01T00:00:00Z\",\
              \"region\":\"us-east-1\",\"resources\":[\"lease/1\",\"room/r\",\"tenant/a\",\"tenant/b\"],\
              \"detail\":{{\"leaseId\":\"1\"}}}}"
+        )
+    );
+}
+
+/// What a monitor makes of an object of the state at hour 1.
+fn tried(documents: &Documents, state: &State, object: &str) -> Trial {
+    let monitor = documents.monitor("m").unwrap();
+    let same = Same::of(monitor, state.shown("lease", None));
+    let object = state.get(&Ref::parse(object).unwrap()).unwrap();
+    let home = Home::default();
+    trial(documents, state, &home, "m", 3_600_000, &same, &object).unwrap()
+}
+
+#[test]
+fn a_trial_says_what_a_scan_does_and_why() {
+    let unless = json!([
+        {"Relation": "follows", "Condition": {"attributes": {"ok": [true]}}},
+        {"SameFields": ["attributes.name"], "Condition": {"attributes": {"ok": [true]}}},
+    ]);
+    let documents = documents(json!({"Every": "PT2H", "Unless": unless}));
+    let mut state = State::default();
+    let lease = |ends: i64, name: &str, ok: bool| {
+        let ends = moment::format(ends * 3_600_000);
+        json!({"attributes": {"endsAt": ends, "name": name, "ok": ok}})
+    };
+    load(&mut state, "lease/free", &lease(5, "free", false));
+    load(&mut state, "lease/late", &lease(50, "late", false));
+    load(&mut state, "lease/same", &lease(5, "twin", false));
+    load(&mut state, "lease/twin", &lease(5, "twin", true));
+    let mut related = lease(5, "related", false);
+    related["relations"] = json!({"follows": ["lease/unknown", "lease/same", "lease/twin"]});
+    load(&mut state, "lease/related", &related);
+
+    let why = |object: &str| tried(&documents, &state, object).kept_back;
+    let by = Ref::parse("lease/twin").unwrap();
+    let unless = |clause| KeptBack::Unless {
+        clause,
+        by: by.clone(),
+    };
+    assert_eq!(
+        why("lease/late"),
+        Some(KeptBack::Condition {
+            at: "$.attributes.endsAt".into()
+        })
+    );
+    assert_eq!(why("lease/related"), Some(unless(0)));
+    assert_eq!(why("lease/same"), Some(unless(1)));
+    let free = tried(&documents, &state, "lease/free");
+    assert_eq!(free.parameters["w"], moment::DAY_MS);
+
+    let same = Same::of(documents.monitor("m").unwrap(), state.shown("lease", None));
+    let scanned = page(
+        &documents,
+        &state,
+        &Home::default(),
+        "m",
+        3_600_000,
+        &same,
+        9,
+    )
+    .unwrap();
+    let emitted: Vec<_> = ["free", "twin"]
+        .iter()
+        .filter_map(|id| tried(&documents, &state, &format!("lease/{id}")).emission)
+        .collect();
+    assert_eq!(emitted, scanned.emissions);
+    scanned
+        .effects
+        .iter()
+        .for_each(|effect| state.apply(effect));
+    let again = tried(&documents, &state, "lease/free");
+    assert_eq!(
+        (again.kept_back, again.emission),
+        (
+            Some(KeptBack::Every {
+                last: moment::format(3_600_000),
+                until: moment::format(3 * 3_600_000)
+            }),
+            None
         )
     );
 }

@@ -61,7 +61,8 @@ fn text(value: &Value) -> String {
     plain(value.as_str().unwrap_or_default())
 }
 
-fn show(row: &Value) {
+/// Prints a row of a dry run.
+pub fn show(row: &Value) {
     say!("event type {}", text(&row["event"]));
     if row["detailValid"] == json!(false) {
         say!("the detail is not as the catalogue wants it");

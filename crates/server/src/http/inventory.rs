@@ -47,13 +47,14 @@ pub async fn answer(doors: &Doors, request: &Request, segments: &[&str]) -> Opti
         ["inbox", kind, id] if get => inbox(doors, request, kind, id),
         ["streams"] if get => streams(doors, request),
         ["monitors", name, "ticks"] if post => tick(doors, request, name).await,
+        ["monitors", name, "dry-run"] if post => dry_scan(doors, request, name).await,
         ["triggers", "dry-run"] if post => dry_run(doors, request),
         ["inventory", _] | ["inbox", _, _] | ["streams"] => {
             return Some(not_allowed(request, "GET"));
         }
         ["inventory"] => return Some(not_allowed(request, "POST")),
         ["inventory", _, _, "relations"] => return Some(not_allowed(request, "POST, DELETE")),
-        ["monitors", _, "ticks"] | ["triggers", "dry-run"] => {
+        ["monitors", _, "ticks" | "dry-run"] | ["triggers", "dry-run"] => {
             return Some(not_allowed(request, "POST"));
         }
         _ => return None,
@@ -98,9 +99,9 @@ pub(super) fn limit(given: Option<&String>) -> Result<usize, NativeError> {
     number.ok_or_else(|| NativeError::validation(&format!("`limit` is 1 to {LIMIT_MAX}")))
 }
 
-/// The text of an object as the state keeps it.
+/// A text of ours as a value.
 fn shown(text: &str) -> Value {
-    serde_json::from_str(text).expect("the state writes JSON")
+    serde_json::from_str(text).expect("we write JSON")
 }
 
 // ---- inventory -----------------------------------------------------------------------------------------
@@ -148,6 +149,12 @@ async fn edit(doors: &Doors, request: &Request, object: Ref, whole: bool) -> Ans
     Ok(told(&changed.await?))
 }
 
+/// The object that a value is, by its `type` and `id`.
+fn named(value: &Value) -> Option<Ref> {
+    let (kind, id) = value["type"].as_str().zip(value["id"].as_str())?;
+    Ref::new(kind, id)
+}
+
 /// Replaces many objects, all or none.
 async fn put_many(doors: &Doors, request: &Request) -> Answered {
     let given = body(request)?;
@@ -157,9 +164,7 @@ async fn put_many(doors: &Doors, request: &Request) -> Answered {
     })?;
     let mut edits = Vec::new();
     for (n, value) in given.iter().enumerate() {
-        let named = value["type"].as_str().zip(value["id"].as_str());
-        let object = named.and_then(|(kind, id)| Ref::new(kind, id));
-        let object = object.ok_or_else(|| {
+        let object = named(value).ok_or_else(|| {
             NativeError::validation(&format!("/{n}: an object needs its type and id"))
         })?;
         edits.push(Edit::read(object, value).map_err(|mut error| {
@@ -254,21 +259,30 @@ struct Tick {
     at: Option<String>,
 }
 
+/// The time that is asked for, or now, to the second as events have it.
+fn moment_of(doors: &Doors, given: Option<&str>) -> Result<i64, NativeError> {
+    let Some(text) = given else {
+        return Ok(doors.bus.now().wall_ms.div_euclid(1000) * 1000);
+    };
+    moment::parse(text)
+        .ok_or_else(|| NativeError::validation("`At` is to be as in 2026-11-23T12:00:00Z"))
+}
+
+fn no_monitor(name: &str) -> NativeError {
+    NativeError::not_found(&format!("there is no monitor `{name}`"))
+}
+
 async fn tick(doors: &Doors, request: &Request, name: &str) -> Answered {
     let given: Tick = match request.body.is_empty() {
         true => Tick { at: None },
         false => members(request)?,
     };
-    let at = match given.at {
-        None => doors.bus.now().wall_ms.div_euclid(1000) * 1000,
-        Some(text) => moment::parse(&text)
-            .ok_or_else(|| NativeError::validation("`At` is to be as in 2026-11-23T12:00:00Z"))?,
-    };
+    let at = moment_of(doors, given.at.as_deref())?;
     if doors.bus.now().wall_ms < at {
         return Err(NativeError::validation("`At` is to be no later than now"));
     }
     let refused = |error| match error {
-        TickError::NoMonitor => NativeError::not_found(&format!("there is no monitor `{name}`")),
+        TickError::NoMonitor => no_monitor(name),
         TickError::Busy => NativeError::new(
             StatusCode::CONFLICT,
             "ConcurrentModificationException",
@@ -290,6 +304,62 @@ async fn tick(doors: &Doors, request: &Request, name: &str) -> Answered {
         "leftOut": done.progress.left_out,
         "passedOver": done.progress.passed_over,
         "closedStreams": closed.collect::<Vec<_>>(),
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct DryScan {
+    /// `TYPE/ID` of the inventory, or an object with its type and id.
+    object: Value,
+    at: Option<String>,
+}
+
+async fn dry_scan(doors: &Doors, request: &Request, name: &str) -> Answered {
+    let given: DryScan = members(request)?;
+    let tick = moment_of(doors, given.at.as_deref())?;
+    let object = match &given.object {
+        Value::String(text) => Ref::parse(text),
+        object => named(object),
+    };
+    let object = object.ok_or_else(|| {
+        NativeError::validation("`Object` is `TYPE/ID`, or an object with its type and id")
+    })?;
+    let supposed = match given.object.is_object() {
+        true => Some(
+            Edit::read(object.clone(), &given.object)
+                .map_err(|error| NativeError::validation(&error.to_string()))?,
+        ),
+        false => None,
+    };
+    let documents = doors.decisions.documents();
+    let monitor = documents.monitor(name).ok_or_else(|| no_monitor(name))?;
+    if object.kind() != monitor.resource {
+        return Err(NativeError::validation(&format!(
+            "`{object}` is of another type: `{name}` looks at objects of type `{}`",
+            monitor.resource
+        )));
+    }
+    let looking = {
+        let (decisions, name, object) = (doors.decisions.clone(), name.to_owned(), object.clone());
+        move || decisions.dry_scan(&name, tick, &object, supposed)
+    };
+    let looked = tokio::task::spawn_blocking(looking).await;
+    let (trial, firing) = looked
+        .expect("it does not panic")
+        .ok_or_else(|| unknown(&object))?;
+    let spans = trial.parameters.iter();
+    let spans = spans.map(|(name, ms)| (name.clone(), moment::format_span(*ms).into()));
+    Ok(told(&json!({
+        "monitor": name,
+        "enabled": monitor.enabled,
+        "tick": moment::format(tick),
+        "object": object,
+        "parameters": Value::Object(spans.collect()),
+        "passedOver": trial.passed_over,
+        "keptBack": trial.kept_back,
+        "event": trial.emission.map(|it| shown(&it.json)),
+        "firing": firing,
     })))
 }
 

@@ -38,6 +38,7 @@ GET  /v1/catalogue                    what operators wrote (?limit=&cursor=); so
 GET  /v1/catalogue/{name}             one of them; PUT, DELETE too (triggers: ?bus=)
 POST /v1/inventory                    put a list of objects
 POST /v1/monitors/{name}/ticks        scan once {At}
+POST /v1/monitors/{name}/dry-run      what it would make of an object {Object, At}
 POST /v1/triggers/dry-run             what an event would do {Event, Bus}
 GET  /v1/history/firings              what triggers did (?event=&eventId=&object=&trigger=&status=&from=&to=&limit=&cursor=)
 GET  /v1/history/firings/{id}         one firing whole
