@@ -232,12 +232,11 @@ impl Decisions {
             }
         };
         let end = |outcome, record| {
-            let body = None;
             self.inner.bus.attempted(Attempted {
                 attempt: attempt.clone(),
                 outcome,
                 record: Some(record),
-                body,
+                body: None,
             });
             self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
         };
