@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Options, Receiver, Server, repository};
 
 const BOUND: Duration = Duration::from_secs(20);
@@ -239,6 +239,45 @@ fn a_person_loads_the_inventory_runs_a_monitor_and_tests_a_trigger() {
         code == 2 && told.contains("there is no monitor `none`"),
         "{told}"
     );
+    // It would hold the schedule back until then.
+    let late = [&args[..4], &["2126-07-01T10:00:00Z"]].concat();
+    let (code, told) = run(&server, &late);
+    assert!(
+        code == 2 && told.contains("no later than now"),
+        "{code} {told}"
+    );
+}
+
+/// What is kept must be read again, inside of what it is kept in.
+#[test]
+fn what_nests_too_deep_is_refused_or_a_dead_letter_and_stops_nobody() {
+    let receiver = Receiver::statuses(&[200]);
+    let server = server(&receiver.url());
+    let nested = format!("{}1{}", "[".repeat(124), "]".repeat(124));
+    let object = format!(r#"{{"type":"thing","id":"1","attributes":{{"deep":{nested}}}}}"#);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("object.json");
+    fs::write(&file, object).expect("a file of ours");
+    let (code, told) = run(&server, &["inventory", "put", &file.display().to_string()]);
+    assert!(code == 2 && told.contains("64"), "{code} {told}");
+    let entry = json!({
+        "Source": "com.czertainly.core",
+        "DetailType": "Certificate status changed",
+        "Detail": format!(r#"{{"certificateUuid":{nested}}}"#),
+    });
+    let put = server
+        .events("PutEvents", json!({ "Entries": [entry] }))
+        .ok();
+    assert_eq!(put["FailedEntryCount"], 0);
+    let end = Instant::now() + BOUND;
+    loop {
+        let (code, told) = run(&server, &["dlq", "list"]);
+        if code == 0 && told.contains("cannot be read by triggers") {
+            return;
+        }
+        assert!(Instant::now() < end, "{code} {told}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]
