@@ -1,13 +1,15 @@
 //! The world around the core: producers, targets, consumers, operators, disk and clock, all played.
 
 use bus_core::core::{
-    Answer, Attempt, Attempted, Control, Core, Effect, Handle, Input, Receive, Settings,
+    Answer, Attempt, Attempted, Control, Core, Decided, Effect, Handle, Input, Receive, Settings,
 };
-use bus_core::document::{Origin, Rule, RuleState, Schedule, Target, Tick, Webhook};
+use bus_core::document::{
+    Kind, Origin, Rule, RuleState, Schedule, Target, Tick, Webhook, internal_arn,
+};
 use bus_core::name::{BusName, Home, QueueName, RuleName, TargetId};
 use bus_core::outcome::{Code, Failure, Outcome};
 use bus_core::record::{Event, Record, event_key};
-use bus_core::state::{Now, State};
+use bus_core::state::{Annex, Now, State};
 use journal::disk::Disk;
 use journal::file::Options;
 use journal::sim::SimDisk;
@@ -15,11 +17,14 @@ use journal::{Journal, Work};
 use server::store::{Appender, read_back, to_journal};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const QUEUE: &str = "orders";
 const DLQ: &str = "busbar-dead-letters";
-const TARGETS: [&str; 3] = ["queue", "hook", "log"];
+/// Where an event has to arrive. What a decision about it makes goes to the last.
+const TARGETS: [&str; 4] = ["queue", "hook", "log", "made"];
+/// What a put owes: the third target is the bus itself, which decides.
+const OWED: [&str; 4] = ["queue", "hook", "decision", "log"];
 
 /// What became of one event at one target, as the outside saw it.
 type Seen = BTreeMap<(String, &'static str), u32>;
@@ -32,6 +37,8 @@ pub struct World {
     appender: Appender,
     work: Vec<Work>,
     attempts: Vec<Attempt>,
+    /// Decisions on their way to the core; who asked may have stopped waiting.
+    on_the_way: Vec<Input>,
     /// Requests that wait for an answer: what they put, received or deleted.
     requests: HashMap<u64, Asked>,
     request_next: u64,
@@ -56,7 +63,26 @@ enum Asked {
     Put(Vec<String>),
     Receive(&'static str),
     Delete(Vec<(String, &'static str)>),
+    /// The attempt that is to be ended as its answer says, and its record; none when nobody waits any more.
+    Decision(Option<(Attempt, Vec<u8>)>),
     Other,
+}
+
+/// Events that were decided about, as the journal tells it. One that ends twice is no end.
+#[derive(Debug, Clone, Default)]
+struct Decisions(Arc<Mutex<BTreeSet<String>>>);
+
+impl Annex for Decisions {
+    fn apply(&mut self, bytes: &[u8]) {
+        let id = String::from_utf8(bytes.to_vec()).unwrap();
+        let first = self.0.lock().unwrap().insert(id.clone());
+        assert!(first, "{id} was decided about twice");
+    }
+
+    fn told(&self) -> Vec<Vec<u8>> {
+        let all = self.0.lock().unwrap();
+        all.iter().map(|id| id.clone().into_bytes()).collect()
+    }
 }
 
 fn options() -> Options {
@@ -79,10 +105,11 @@ fn rule(hook_there: bool) -> Rule {
     let home = Home::default();
     let bus = BusName::default_bus();
     let mut targets = BTreeMap::new();
-    for id in TARGETS {
+    for id in OWED {
         let arn = match id {
             "queue" => home.queue_arn(QUEUE),
             "log" => home.log_arn("audit"),
+            "decision" => internal_arn(&home),
             _ if !hook_there => continue,
             _ => home.webhook_arn("default", "all", id),
         };
@@ -110,6 +137,19 @@ fn rule(hook_there: bool) -> Rule {
     }
 }
 
+/// The rule that names what decisions make inputs for; events do not match it.
+fn handed() -> Rule {
+    let id = TargetId::parse("made").unwrap();
+    let target = Target::new(id.clone(), Home::default().log_arn("made"));
+    Rule {
+        name: RuleName::parse("handed").unwrap(),
+        pattern: None,
+        schedule: None,
+        targets: BTreeMap::from([(id, target)]),
+        ..rule(false)
+    }
+}
+
 fn begin(disk: &SimDisk, now: Now, seed: u64) -> (Core, Appender) {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let empty = State::new(
@@ -118,7 +158,8 @@ fn begin(disk: &SimDisk, now: Now, seed: u64) -> (Core, Appender) {
             running_ms: 0,
             ..now
         },
-    );
+    )
+    .with_annex(Box::<Decisions>::default());
     let opened = read_back(disk, Path::new("/journal"), &options(), empty);
     let (journal, state) = opened.unwrap_or_else(|e| panic!("the journal does not open: {e:?}"));
     assert!(
@@ -148,6 +189,7 @@ impl World {
             appender,
             work: Vec::new(),
             attempts: Vec::new(),
+            on_the_way: Vec::new(),
             requests: HashMap::new(),
             request_next: 1,
             event_next: 1,
@@ -215,7 +257,9 @@ impl World {
     fn step(&mut self) {
         match self.random.u32(0..100) {
             0..=24 => self.put(),
-            25..=39 => self.attempt(),
+            25..=37 => self.attempt(),
+            38 => self.arrive(),
+            39 => self.time_out(),
             40..=54 => self.take_work(),
             55..=66 => self.do_work(),
             67..=74 => self.receive(),
@@ -257,15 +301,9 @@ impl World {
     }
 
     fn put(&mut self) {
-        let version = |core: &Core, id: &str| {
-            let (bus, rule) = (BusName::default_bus(), RuleName::parse("all").unwrap());
-            core.state()
-                .current_version(&bus, &rule, &TargetId::parse(id).unwrap())
-                .map(|v| v.number)
-        };
-        let deliveries: Vec<u32> = TARGETS
+        let deliveries: Vec<u32> = OWED
             .iter()
-            .filter_map(|id| version(&self.core, id))
+            .filter_map(|id| self.version("all", id))
             .collect();
         let (mut events, mut ids) = (Vec::new(), Vec::new());
         let tick = self.tick();
@@ -301,7 +339,7 @@ impl World {
             ids.push(id);
         }
         // Without a hook these events owe it nothing.
-        if deliveries.len() < TARGETS.len() {
+        if deliveries.len() < OWED.len() {
             for id in &ids {
                 self.seen.insert((id.clone(), "hook"), 0);
             }
@@ -314,6 +352,13 @@ impl World {
             matched_running,
             ticks: tick.into_iter().collect(),
         });
+    }
+
+    fn version(&self, rule: &str, id: &str) -> Option<u32> {
+        let (bus, rule) = (BusName::default_bus(), RuleName::parse(rule).unwrap());
+        let id = TargetId::parse(id).unwrap();
+        let version = self.core.state().current_version(&bus, &rule, &id);
+        version.map(|v| v.number)
     }
 
     /// The tick of the rule's schedule that is due, if one is.
@@ -336,6 +381,18 @@ impl World {
         match (asked, answer) {
             (Asked::Put(ids), Answer::Stored(_)) => self.acknowledged.extend(ids),
             (Asked::Put(_), Answer::Unavailable | Answer::Again(_)) | (Asked::Other, _) => {}
+            (Asked::Decision(None), _) => {}
+            (asked @ Asked::Decision(_), Answer::Again(input)) => {
+                self.requests.insert(request, asked);
+                self.on_the_way.push(*input);
+            }
+            (Asked::Decision(Some((attempt, record))), answer) => {
+                let outcome = match answer {
+                    Answer::Stored(_) => Outcome::Delivered,
+                    _ => unsure(),
+                };
+                self.attempted(attempt, outcome, record);
+            }
             (Asked::Receive(queue), Answer::Messages(given)) => {
                 for given in given {
                     let id = self
@@ -397,6 +454,9 @@ impl World {
             .id
             .to_owned();
         assert!(self.sent.contains(&id), "{id} was never sent");
+        if attempt.version.kind == Kind::Internal && attempt.give_up.is_none() {
+            return self.decide(attempt, record);
+        }
         let failure = |code| Failure::new(code, "played");
         let outcome = match self.random.u32(0..10) {
             0..=2 if self.faults => Outcome::Deferred {
@@ -406,20 +466,83 @@ impl World {
             3 if self.faults => Outcome::Refused(failure(Code::ErrorFromTarget)),
             _ => Outcome::Delivered,
         };
-        let target = TARGETS
-            .into_iter()
-            .find(|t| *t == attempt.version.target.id.as_str())
-            .unwrap();
+        let target = target(attempt.version.target.id.as_str());
         if outcome == Outcome::Delivered && attempt.give_up.is_none() && target != "queue" {
             *self.delivered.entry((id.clone(), target)).or_default() += 1;
             *self.seen.entry((id, target)).or_default() += 1;
         }
+        self.attempted(attempt, outcome, record);
+    }
+
+    fn attempted(&mut self, attempt: Attempt, outcome: Outcome, record: Vec<u8>) {
         self.input(Input::Attempted(Attempted {
             attempt: Box::new(attempt),
             outcome,
             record: Some(record),
             body: None,
         }));
+    }
+
+    /// A decision that makes one input and remembers that it was made.
+    fn decide(&mut self, attempt: Attempt, record: Vec<u8>) {
+        let decoded = Record::decode(&record).unwrap();
+        let event = *decoded.event().expect("an event");
+        let made = Record::Made {
+            deliveries: self.version("handed", "made").into_iter().collect(),
+            note: b"",
+            key: "",
+            event,
+        };
+        let annex = Record::Annex {
+            bytes: event.id.as_bytes(),
+        };
+        let decided = Decided {
+            records: vec![
+                (Some(event_key(event.id)), made.encode()),
+                (None, annex.encode()),
+            ],
+            ends: Some(Box::new(attempt.clone())),
+            matched_running: self.now.running_ms,
+        };
+        let request = self.request_next;
+        self.request_next += 1;
+        self.requests
+            .insert(request, Asked::Decision(Some((attempt, record))));
+        self.on_the_way
+            .push(Input::Decided(request, Box::new(decided)));
+        if !self.faults || self.random.bool() {
+            self.arrive();
+        }
+    }
+
+    /// A decision comes to the core.
+    fn arrive(&mut self) {
+        if !self.on_the_way.is_empty() {
+            let any = self.random.usize(0..self.on_the_way.len());
+            let input = self.on_the_way.swap_remove(any);
+            self.input(input);
+        }
+    }
+
+    /// One who asked for a decision waits no longer: it may have been written, or may be yet.
+    fn time_out(&mut self) {
+        let mut waiting: Vec<u64> = Vec::new();
+        for (request, asked) in &self.requests {
+            if let Asked::Decision(Some(_)) = asked {
+                waiting.push(*request);
+            }
+        }
+        // The order of a map differs between runs of one seed.
+        waiting.sort_unstable();
+        if waiting.is_empty() {
+            return;
+        }
+        let any = waiting[self.random.usize(0..waiting.len())];
+        if let Some(Asked::Decision(asked)) = self.requests.get_mut(&any)
+            && let Some((attempt, record)) = asked.take()
+        {
+            self.attempted(attempt, unsure(), record);
+        }
     }
 
     fn receive(&mut self) {
@@ -479,7 +602,7 @@ impl World {
         let Ok(Record::DeadLetter(letter)) = Record::decode(&body) else {
             panic!("the dead-letter queue holds letters")
         };
-        TARGETS.into_iter().find(|t| *t == letter.target).unwrap()
+        target(letter.target)
     }
 
     fn take_work(&mut self) {
@@ -554,7 +677,7 @@ impl World {
     fn load_rules(&mut self, hook_there: bool) {
         self.hook_there = hook_there;
         let queues = vec![QueueName::parse(QUEUE).unwrap()];
-        let control = Control::LoadFiles(vec![rule(hook_there)], queues);
+        let control = Control::LoadFiles(vec![rule(hook_there), handed()], queues);
         self.ask(Asked::Other, |request| Input::Control { request, control });
     }
 
@@ -563,6 +686,7 @@ impl World {
         self.crashes += 1;
         self.work.clear();
         self.attempts.clear();
+        self.on_the_way.clear();
         self.requests.clear();
         if self.random.bool() {
             self.disk.kill();
@@ -610,14 +734,22 @@ impl World {
     fn drain(&mut self) {
         for _ in 0..4_000 {
             self.settle_disk();
+            for _ in 0..self.on_the_way.len() {
+                self.arrive();
+            }
             while !self.attempts.is_empty() {
                 self.attempt();
+                if self.attempts.len().is_multiple_of(16) {
+                    // Outcomes that the journal has no room for are tried again with each step.
+                    self.settle_disk();
+                }
             }
             self.empty_queues();
             self.settle_disk();
             let waiting: usize = self.core.state().backlogs().map(|b| b.len()).sum();
             let messages: usize = self.core.state().queues().map(|q| q.len()).sum();
             if waiting + messages == 0 && self.requests.is_empty() {
+                assert_eq!(self.core.in_flight(), 0, "a slot is never free again");
                 return;
             }
             self.advance(60_000);
@@ -683,6 +815,20 @@ impl World {
                 "delivered twice without a fault: {twice:?}"
             );
         }
+    }
+}
+
+/// What a target, or the letter that stands for it, counts as.
+fn target(id: &str) -> &'static str {
+    let id = if id == "decision" { "made" } else { id };
+    TARGETS.into_iter().find(|t| *t == id).unwrap()
+}
+
+/// What is told of a decision that may have been written or not.
+fn unsure() -> Outcome {
+    Outcome::Deferred {
+        failure: Failure::new(Code::InternalError, "played"),
+        not_before: None,
     }
 }
 

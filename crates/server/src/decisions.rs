@@ -156,7 +156,7 @@ struct Source<'a> {
 }
 
 impl Decisions {
-    /// Begins. Firings wait until [`Decisions::open`].
+    /// Begins. Firings wait until there are documents to decide by.
     #[must_use]
     pub fn start(bus: &Bus, runtime: &tokio::runtime::Handle) -> Self {
         let (jobs, waiting) = mpsc::channel(JOBS_MAX);
@@ -175,9 +175,16 @@ impl Decisions {
         decisions
     }
 
-    /// The documents are as they should be: what waits may be decided.
-    pub fn open(&self) {
+    /// Puts documents in force; what waits may be decided.
+    fn decide_by(&self, documents: Documents) {
+        self.inner.documents.store(Arc::new(documents));
         self.inner.open.send_replace(true);
+    }
+
+    /// Whether there are documents to decide by.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self.inner.open.borrow()
     }
 
     /// The documents in force.
@@ -186,10 +193,14 @@ impl Decisions {
         self.inner.documents.load_full()
     }
 
-    /// Firings and failures told of that have not been decided about.
+    /// Firings and failures told of that have not been decided about; none that nobody decides about in this
+    /// life.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.inner.under_way.load(Ordering::Relaxed)
+        match self.is_open() {
+            true => self.inner.under_way.load(Ordering::Relaxed),
+            false => 0,
+        }
     }
 
     /// Takes a firing. Does not wait.
@@ -776,13 +787,13 @@ impl Decisions {
         for entry in entries {
             self.keep(&entry).await?.durable().await?;
         }
-        self.inner.documents.store(Arc::new(documents));
+        self.decide_by(documents);
         Ok(())
     }
 
     /// Takes over documents that the journal has, as long as no files say otherwise.
     pub fn resume(&self, documents: Documents) {
-        self.inner.documents.store(Arc::new(documents));
+        self.decide_by(documents);
     }
 
     // ---- scans -------------------------------------------------------------------------------

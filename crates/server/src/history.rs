@@ -7,6 +7,9 @@
 //! reads in the journal again, where they are found by [`KEY`]. So the journal keeps what lies behind
 //! [`History::needed_behind`]. The tables are next door in [`table`].
 //!
+//! A damaged file is set aside, and a new one is made of what the journal still has: nothing decides by it, so
+//! nothing has to stop for it.
+//!
 //! Start at [`History::open`] and [`History::record`].
 
 mod table;
@@ -22,12 +25,13 @@ use lifecycle::history::FiringRow;
 use rusqlite::{Connection, ErrorCode};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Key of the journal's records that have rows of the history.
 pub const KEY: u128 = u128::from_le_bytes(*b"history/firings\0");
@@ -39,6 +43,8 @@ const BATCH_MAX: usize = 1_024;
 const LINGER: Duration = Duration::from_millis(50);
 /// Pause before a transaction that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Pause between two complaints.
+const COMPLAIN: Duration = Duration::from_secs(60);
 /// How long a reader waits for what was handed over before: people may look while the disk takes nothing.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Pause between two looks for what is too old, by the system's time and by that of firings.
@@ -181,6 +187,8 @@ struct Shared {
     covered: AtomicU64,
     /// Records that are in the journal, or come, and are not covered.
     coming: AtomicUsize,
+    /// Files that were set aside.
+    damaged: AtomicU64,
     lag: Mutex<Lag>,
     stopping: AtomicBool,
     reader: Mutex<Connection>,
@@ -188,13 +196,30 @@ struct Shared {
 }
 
 /// Records that nobody will hand over.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lag {
     None,
     /// There may be one before the next that comes.
     Unsure,
     /// They lie in the journal. While it is so, none is handed over.
-    Behind,
+    Behind {
+        /// And there may be one more before the next that comes.
+        unsure: bool,
+    },
+}
+
+impl Lag {
+    const BEHIND: Self = Self::Behind { unsure: false };
+
+    fn is_behind(self) -> bool {
+        matches!(self, Self::Behind { .. })
+    }
+
+    /// The same when those that were taken over could not be read.
+    fn fall_back(&mut self) {
+        let unsure = !matches!(self, Self::None | Self::Behind { unsure: false });
+        *self = Self::Behind { unsure };
+    }
 }
 
 /// Announces a record, from before it is in the journal until it is covered or was not written.
@@ -220,14 +245,21 @@ impl History {
     /// # Errors
     /// [`HistoryError`].
     pub fn open(path: &Path, keep: Keep, source: Source) -> Result<Self, HistoryError> {
-        let connection = table::open(path)?;
+        let (connection, damaged) = match table::open(path) {
+            Err(HistoryError::Damaged { detail, .. }) => {
+                set_aside(path, &detail, &source)?;
+                (table::open(path)?, 1)
+            }
+            opened => (opened?, 0),
+        };
         let covered = table::covered(&connection).map_err(|e| HistoryError::of(path, e))?;
         let reader = table::reader(path).map_err(|e| HistoryError::of(path, e))?;
         let shared = Arc::new(Shared {
             path: path.to_path_buf(),
             covered: AtomicU64::new(covered),
             coming: AtomicUsize::new(0),
-            lag: Mutex::new(Lag::Behind),
+            damaged: AtomicU64::new(damaged),
+            lag: Mutex::new(Lag::BEHIND),
             stopping: AtomicBool::new(false),
             reader: Mutex::new(reader),
             writer: Mutex::default(),
@@ -240,6 +272,8 @@ impl History {
             keep,
             source,
             swept: i64::MIN,
+            anew: false,
+            complained: None,
         };
         let thread = std::thread::Builder::new()
             .name("history".into())
@@ -262,11 +296,15 @@ impl History {
         let message = match *lag {
             Lag::None => Message::Rows(position, rows, coming),
             Lag::Unsure => Message::Wake,
-            Lag::Behind => return,
+            Lag::Behind { .. } => {
+                // What was unsure lies before it by now, or never will.
+                *lag = Lag::BEHIND;
+                return;
+            }
         };
         // Where there is no room it is read later; after the end the next start reads it.
         if self.to_writer.try_send(message).is_err() || *lag == Lag::Unsure {
-            *lag = Lag::Behind;
+            *lag = Lag::BEHIND;
         }
     }
 
@@ -274,9 +312,16 @@ impl History {
     /// of it. Whether it did is looked up when the next one is there.
     pub fn unsure(&self) {
         let mut lag = lock(&self.shared.lag);
-        if *lag == Lag::None {
-            *lag = Lag::Unsure;
-        }
+        *lag = match *lag {
+            Lag::None | Lag::Unsure => Lag::Unsure,
+            Lag::Behind { .. } => Lag::Behind { unsure: true },
+        };
+    }
+
+    /// Files found damaged and set aside since the start.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.shared.damaged.load(Ordering::Relaxed)
     }
 
     /// Position up to which the history is complete and durable; 0: nothing.
@@ -355,6 +400,46 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Puts a damaged file out of the way, over one that was put there before.
+fn set_aside(path: &Path, detail: &str, source: &Source) -> Result<(), HistoryError> {
+    for end in ["", "-wal", "-shm"] {
+        let of = |middle: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(middle);
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let (from, to) = (of(""), of(".damaged"));
+        let moved = match from.exists() {
+            true => std::fs::rename(&from, &to),
+            // An older one's must not be taken for this one's.
+            false => std::fs::remove_file(&to).or_else(|error| match error.kind() {
+                ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
+        moved.map_err(|error| HistoryError::Damaged {
+            path: path.to_path_buf(),
+            detail: format!("{detail}; it could not be set aside: {error}"),
+        })?;
+    }
+    let left = source.reader.find(KEY).unwrap_or_default();
+    tracing::error!(
+        path = %path.display(),
+        detail,
+        rebuilt_from = left.iter().map(|(position, _)| *position).min(),
+        "the history was damaged; it lies beside as `.damaged` and is made again of what the journal still \
+         has, from record `rebuilt_from` on. Look after the disk; older firings are in a backup, or in what \
+         `sqlite3 FILE .recover` gets out of the damaged file"
+    );
+    Ok(())
+}
+
+/// Whether it is time to complain again.
+fn is_due(last: Option<Instant>, now: Instant) -> bool {
+    last.is_none_or(|last| last + COMPLAIN <= now)
+}
+
 struct Writer {
     connection: Connection,
     shared: Arc<Shared>,
@@ -363,6 +448,10 @@ struct Writer {
     source: Source,
     /// When it last looked for what is too old, by the time of firings.
     swept: i64,
+    /// The file is a new one: what still waits must not be taken for all that comes before it.
+    anew: bool,
+    /// When something was last said to be wrong.
+    complained: Option<Instant>,
 }
 
 impl Writer {
@@ -394,9 +483,7 @@ impl Writer {
         match table::sweep(&mut self.connection, &self.keep) {
             Ok(true) => return Duration::ZERO,
             Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, "old firings could not be removed from the history");
-            }
+            Err(error) => self.complain(&error, "old firings cannot be removed"),
         }
         self.swept = now;
         SWEEP
@@ -427,7 +514,9 @@ impl Writer {
             };
         }
         // What follows records that were not written may not be either: it would cover them.
-        self.write(&records)?;
+        if !self.anew {
+            self.write(&records)?;
+        }
         match stop {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(settled),
@@ -440,17 +529,21 @@ impl Writer {
         loop {
             let _announced = {
                 let mut lag = lock(&self.shared.lag);
-                if *lag != Lag::Behind || !self.waiting.is_empty() {
+                if !lag.is_behind() || !self.waiting.is_empty() {
                     return ControlFlow::Continue(());
                 }
-                *lag = Lag::None;
+                *lag = match *lag {
+                    Lag::Behind { unsure: true } => Lag::Unsure,
+                    _ => Lag::None,
+                };
                 Coming::new(&self.shared)
             };
+            self.anew = false;
             match self.read_again()? {
                 Ok(()) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the history cannot be brought up from the journal; trying again");
-                    *lock(&self.shared.lag) = Lag::Behind;
+                    self.complain(&error, "the journal cannot be read");
+                    lock(&self.shared.lag).fall_back();
                     if self.shared.stopping.load(Ordering::Acquire) {
                         return ControlFlow::Break(());
                     }
@@ -481,13 +574,16 @@ impl Writer {
                 }
             }
             self.write(&records)?;
+            if self.anew {
+                break;
+            }
         }
         ControlFlow::Continue(Ok(()))
     }
 
-    /// Tries until it is written, for the journal holds it as long; the end if the server stops before.
+    /// Tries until it is written, for the journal holds it as long; the end if the server stops before. Where
+    /// the file is damaged it begins one anew instead, and what was to be written is read again.
     fn write(&mut self, records: &[(u64, Vec<Row>)]) -> ControlFlow<()> {
-        let mut told = false;
         while !records.is_empty() {
             let covered = self.shared.covered.load(Ordering::Acquire);
             match table::write(&mut self.connection, covered, records) {
@@ -495,18 +591,65 @@ impl Writer {
                     self.shared.covered.store(covered, Ordering::Release);
                     break;
                 }
-                Err(error) if !told => {
-                    let path = self.shared.path.display();
-                    tracing::error!(%error, %path, "the history cannot be written; trying again");
-                    told = true;
-                }
-                Err(_) => {}
+                Err(error) => match HistoryError::of(&self.shared.path, error) {
+                    HistoryError::Damaged { detail, .. } => return self.begin_anew(&detail),
+                    error => self.pause(&error)?,
+                },
             }
-            if self.shared.stopping.load(Ordering::Acquire) {
-                return ControlFlow::Break(());
-            }
-            std::thread::sleep(AGAIN);
         }
         ControlFlow::Continue(())
+    }
+
+    /// Sets the damaged file aside and has the rows of the journal written into a new one.
+    fn begin_anew(&mut self, detail: &str) -> ControlFlow<()> {
+        // From here on the journal keeps what it still has, and nothing more is handed over.
+        self.shared.covered.store(0, Ordering::Release);
+        lock(&self.shared.lag).fall_back();
+        self.anew = true;
+        // Closed first: SQLite removes the files of a connection that ends by their names.
+        let nowhere = || Connection::open_in_memory().expect("memory for a handle");
+        self.connection = nowhere();
+        *lock(&self.shared.reader) = nowhere();
+        let path = self.shared.path.clone();
+        while let Err(error) = set_aside(&path, detail, &self.source) {
+            self.pause(&error)?;
+        }
+        self.shared.damaged.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let opened = table::open(&path).and_then(|writer| {
+                let reader = table::reader(&path).map_err(|e| HistoryError::of(&path, e))?;
+                Ok((writer, reader))
+            });
+            match opened {
+                Ok((writer, reader)) => {
+                    self.connection = writer;
+                    *lock(&self.shared.reader) = reader;
+                    return ControlFlow::Continue(());
+                }
+                Err(error) => self.pause(&error)?,
+            }
+        }
+    }
+
+    /// Waits before another try; the end if the server stops.
+    fn pause(&mut self, error: &HistoryError) -> ControlFlow<()> {
+        self.complain(error, "the history cannot be written");
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return ControlFlow::Break(());
+        }
+        std::thread::sleep(AGAIN);
+        ControlFlow::Continue(())
+    }
+
+    /// Says what is wrong, once a minute at most.
+    fn complain(&mut self, error: &dyn std::error::Error, what: &str) {
+        let now = instant();
+        if !is_due(self.complained, now) {
+            return;
+        }
+        self.complained = Some(now);
+        let cause = error.source().map(tracing::field::display);
+        let path = self.shared.path.display();
+        tracing::error!(%error, cause, %path, "{what}; the history tries again each second");
     }
 }

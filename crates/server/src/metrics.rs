@@ -152,6 +152,12 @@ impl Metrics {
             "Requests that panicked.",
             self.panics.get(),
         );
+        text.single(
+            "busbar_history_damaged_total",
+            "counter",
+            "Files of the history found damaged, set aside and made again.",
+            status.history_damaged,
+        );
         text.single("busbar_tails", "gauge", "Live tails.", self.tails.get());
         text.single(
             "busbar_rule_files_ok",
@@ -388,6 +394,7 @@ mod tests {
             },
             starts: 1,
             expired: 0,
+            history_damaged: 0,
         }
     }
 
@@ -416,7 +423,7 @@ mod tests {
             .unwrap()
             .parse()
             .unwrap();
-        // 19 series are neither of a queue nor of a target.
-        assert_eq!(series + left_out, 19 + 6_000 * 5);
+        // 20 series are neither of a queue nor of a target.
+        assert_eq!(series + left_out, 20 + 6_000 * 5);
     }
 }

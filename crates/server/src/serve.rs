@@ -179,7 +179,6 @@ impl Server {
             let _ = tokio::task::spawn_blocking(move || core.join()).await;
             return Err(ServeError::Rules(faults));
         }
-        doors.decisions.open();
         // After the rule files: what they took away is not made up for.
         let catch_up_ms = doors.config.schedules_catch_up_seconds.cast_signed() * 1_000;
         let (bus, metrics) = (doors.bus.clone(), Arc::clone(&doors.metrics));

@@ -40,6 +40,9 @@ pub struct Status {
     /// Deliveries that ended without a dead-letter queue, since the data directory was made.
     #[serde(skip)]
     pub expired: u64,
+    /// Files of the history that were found damaged since the start.
+    #[serde(skip)]
+    pub history_damaged: u64,
 }
 
 /// One target and what waits for it.
@@ -136,8 +139,12 @@ pub struct JournalStatus {
 /// [`Unavailable`] if the core has ended.
 pub async fn read(bus: &Bus) -> Result<Status, Unavailable> {
     let now = bus.now();
-    bus.look(move |core, appender| of(core, appender, now))
-        .await
+    let damaged = bus.history().damaged();
+    bus.look(move |core, appender| Status {
+        history_damaged: damaged,
+        ..of(core, appender, now)
+    })
+    .await
 }
 
 /// What a target's ARN means, in one word.
@@ -202,6 +209,7 @@ fn of(core: &Core, appender: &Appender, now: Now) -> Status {
         },
         starts: state.start_number,
         expired: state.expired,
+        history_damaged: 0,
     }
 }
 

@@ -440,26 +440,10 @@ fn what_could_not_be_written_is_not_covered_by_what_comes_after_it() {
 }
 
 #[test]
-fn a_damaged_file_is_told_at_open() {
+fn what_is_no_history_of_ours_is_refused_at_open() {
     let (dir, history) = filled();
     history.close();
     let path = dir.path().join("h.sqlite");
-    let good = std::fs::read(&path).unwrap();
-    assert!(16_384 < good.len(), "several pages");
-    let refused = |bytes: &[u8]| {
-        std::fs::write(&path, bytes).unwrap();
-        History::open(&path, FOR_EVER, nothing())
-            .err()
-            .map(|it| it.exit_code())
-    };
-    let mut header = good.clone();
-    header[..16].fill(b'x');
-    assert_eq!(refused(&header), Some(74));
-    let mut inside = good.clone();
-    inside[8_192..12_288].fill(0xa5);
-    assert_eq!(refused(&inside), Some(74));
-    assert_eq!(refused(&good[..good.len() / 2]), Some(74));
-    assert_eq!(refused(&good), None);
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 9).unwrap();
     drop(connection);
@@ -467,6 +451,91 @@ fn a_damaged_file_is_told_at_open() {
     assert_eq!(error.exit_code(), 76);
     let nowhere = History::open(&dir.path().join("no/h.sqlite"), FOR_EVER, nothing());
     assert_eq!(nowhere.err().unwrap().exit_code(), 73);
+}
+
+#[test]
+fn a_file_that_is_damaged_at_open_is_set_aside_and_made_again() {
+    let mut journal = Journalled::new();
+    (0..50).for_each(|_| drop(journal.fire()));
+    let dir = tempfile::tempdir().unwrap();
+    let history = journal.open(&dir);
+    assert_eq!((count(&history), history.damaged()), (50, 0));
+    history.close();
+    drop(history);
+    let path = dir.path().join("h.sqlite");
+    // The last one who writes leaves no log beside the file, which would mend it.
+    let at_rest = || drop(table::open(&path).unwrap());
+    at_rest();
+    let aside = dir.path().join("h.sqlite.damaged");
+    let good = std::fs::read(&path).unwrap();
+    assert!(16_384 < good.len(), "several pages");
+    let mut header = good.clone();
+    header[..16].fill(b'x');
+    let mut inside = good.clone();
+    inside[8_192..12_288].fill(0xa5);
+    for damaged in [&header, &inside, &good[..good.len() / 2].to_vec()] {
+        std::fs::write(&path, damaged).unwrap();
+        let history = journal.open(&dir);
+        assert_eq!((count(&history), history.damaged()), (50, 1));
+        assert_eq!(history.needed_behind(), u64::MAX);
+        history.close();
+        drop(history);
+        at_rest();
+        assert_eq!(std::fs::read(&aside).unwrap(), *damaged, "it is kept");
+    }
+}
+
+#[test]
+fn a_file_that_is_damaged_while_it_is_written_is_set_aside_and_made_again() {
+    let mut journal = Journalled::new();
+    let dir = tempfile::tempdir().unwrap();
+    let history = journal.open(&dir);
+    (0..50).for_each(|_| {
+        let (position, rows) = journal.fire();
+        hand_over(&history, position, rows);
+    });
+    assert_eq!(count(&history), 50);
+    // The pages of the index that each firing is written to; the log is emptied, so that they are read.
+    let path = dir.path().join("h.sqlite");
+    let other = Connection::open(&path).unwrap();
+    let empty = "PRAGMA wal_checkpoint(TRUNCATE)";
+    other.query_row(empty, [], |_| Ok(())).unwrap();
+    let page = "SELECT rootpage FROM sqlite_schema WHERE name = 'firing_event_id'";
+    let page: i64 = other.query_row(page, [], |row| row.get(0)).unwrap();
+    let schema = "UPDATE covered SET position = position";
+    other.execute_batch(schema).unwrap();
+    other.query_row(empty, [], |_| Ok(())).unwrap();
+    drop(other);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(
+        &file,
+        &[0xa5; 4_096],
+        (page.unsigned_abs() - 1) * 4_096,
+    )
+    .unwrap();
+    for _ in 0..50 {
+        let (position, rows) = journal.fire();
+        hand_over(&history, position, rows);
+    }
+    assert_eq!((count(&history), history.damaged()), (100, 1));
+    assert_eq!(history.needed_behind(), u64::MAX, "no segment is pinned");
+    assert!(dir.path().join("h.sqlite.damaged").exists());
+    // From here on it is handed over.
+    let (position, rows) = journal.fire();
+    hand_over(&history, position, rows);
+    assert_eq!(count(&history), 101);
+    history.close();
+    let history = journal.open(&dir);
+    assert_eq!((count(&history), history.damaged()), (101, 0));
+    history.close();
+}
+
+#[test]
+fn a_complaint_is_made_once_a_minute() {
+    let now = instant();
+    assert!(is_due(None, now));
+    assert!(!is_due(Some(now), now + COMPLAIN - AGAIN));
+    assert!(is_due(Some(now), now + COMPLAIN));
 }
 
 /// A journal with a record for each of so many firings, and others between them.
@@ -558,10 +627,18 @@ fn what_it_has_no_room_for_it_reads_later_and_nobody_waits() {
         let (position, rows) = journal.fire();
         hand_over(&history, position, rows);
     }
-    assert!(*lock(&history.shared.lag) == Lag::Behind);
+    assert_eq!(*lock(&history.shared.lag), Lag::BEHIND);
     assert_eq!(history.needed_behind(), 0, "the journal keeps all of it");
+    // One more that nobody is sure of comes when all of that has been read.
+    history.unsure();
     other.execute_batch("COMMIT").unwrap();
     assert_eq!(count(&history), MANY);
+    let last = history.covered();
+    assert_eq!(history.needed_behind(), last, "one may come");
+    journal.fire();
+    let (position, rows) = journal.fire();
+    hand_over(&history, position, rows);
+    assert_eq!(count(&history), MANY + 2);
     assert_eq!(history.needed_behind(), u64::MAX);
     history.close();
 }

@@ -5,7 +5,9 @@
 //! while. Notification by the system would say it sooner, but differs between systems and says nothing on
 //! network file systems and many container mounts; a listing is right everywhere.
 //!
-//! On any fault the last good set stays in force, in memory and in the journal.
+//! On any fault the last good set stays in force, in memory and in the journal. Where nobody knows how much of
+//! a change was written, rules and documents may be of two sets: then it is loaded again, or the last good set
+//! is, until one is in force as a whole.
 
 use super::{Context, LoadError, Loaded, Status};
 use crate::annex::Text;
@@ -31,6 +33,8 @@ const QUIET_LOOKS: u32 = 3;
 /// Looks before a set is offered again that only the state refused: the bus it names may be made meanwhile.
 const AGAIN_LOOKS: u32 = 20;
 
+/// What is told when nobody knows how much of a change was written.
+const UNSURE: &str = "the journal does not take the change";
 /// Changes by the API that wait.
 const EDITS_MAX: usize = 64;
 
@@ -44,8 +48,10 @@ enum Fault {
     Missing(PathBuf),
     /// The files themselves.
     Files(Vec<Diagnostic>),
-    /// The state says no, or the journal has no room: the same files may be taken later.
+    /// The state says no: the same files may be taken later.
     State(Vec<Diagnostic>, String),
+    /// Nobody knows how much of it was written.
+    Unsure,
 }
 
 /// A change of the documents that come by the API.
@@ -104,6 +110,10 @@ pub struct Keeper {
     status: Arc<ArcSwap<Status>>,
     seen: Listing,
     again: bool,
+    /// Whether what is in force may be of two sets.
+    unsure: bool,
+    /// The last set that was put in force in this life.
+    good: Option<(Control, Adopted)>,
     /// What came by the API and is in force.
     by_api: Vec<Text>,
     /// Whether files are in force: then a directory that is gone takes nothing away.
@@ -130,6 +140,8 @@ impl Keeper {
             status,
             seen: Listing::new(),
             again: false,
+            unsure: false,
+            good: None,
             by_api: Vec::new(),
             has_files: false,
             edits: waiting,
@@ -137,7 +149,8 @@ impl Keeper {
         (keeper, Edits(edits))
     }
 
-    /// Loads the files before the server is ready.
+    /// Loads the files before the server is ready, and lets firings be decided, by the documents of the journal
+    /// if need be. Where those cannot be read either, firings wait until files are loaded.
     ///
     /// # Errors
     /// The faults of the files, if no earlier good set is in the journal to run on.
@@ -150,24 +163,25 @@ impl Keeper {
         self.seen = listing(&self.dir);
         let texts = self.decisions.look(|kept| kept.in_force.texts.clone());
         self.has_files = 0 < in_files || texts.iter().any(|it| !it.by_api);
-        match super::documents::again(&texts) {
-            Ok(documents) => self.decisions.resume(documents),
-            Err(faults) => tracing::error!(at = lines(&faults), "documents of the journal"),
-        }
+        let again = super::documents::again(&texts);
         self.by_api = texts.into_iter().filter(|it| it.by_api).collect();
         match self.load().await {
+            Ok(()) => return Ok(()),
             Err(Fault::Missing(dir)) if kept == 0 => {
                 tracing::info!(dir = %dir.display(), "there is no directory of rule files; serving without");
-                Ok(())
             }
-            Err(Fault::Files(faults)) if kept == 0 => Err(faults),
-            Err(Fault::State(faults, _)) if kept == 0 && !faults.is_empty() => Err(faults),
-            Err(fault) => {
-                self.tell(fault);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
+            Err(Fault::Files(faults)) if kept == 0 => return Err(faults),
+            Err(Fault::State(faults, _)) if kept == 0 && !faults.is_empty() => return Err(faults),
+            Err(fault) => self.tell(fault),
         }
+        match again {
+            Ok(documents) => self.decisions.resume(documents),
+            Err(faults) => tracing::error!(
+                at = lines(&faults),
+                "this version does not read the documents that the journal has: firings wait until the files are mended"
+            ),
+        }
+        Ok(())
     }
 
     /// Looks at the files until told to stop.
@@ -200,7 +214,8 @@ impl Keeper {
                 changed = true;
                 quiet = 0;
             }
-            let due = (changed && QUIET_LOOKS <= quiet) || (self.again && AGAIN_LOOKS <= quiet);
+            let due =
+                (changed && QUIET_LOOKS <= quiet) || (self.is_pending() && AGAIN_LOOKS <= quiet);
             if due {
                 changed = false;
                 quiet = 0;
@@ -227,9 +242,26 @@ impl Keeper {
             .await
     }
 
+    /// Whether the files are to be loaded although they have not changed.
+    fn is_pending(&self) -> bool {
+        self.again || self.unsure
+    }
+
     async fn load(&mut self) -> Result<(), Fault> {
         self.again = false;
-        self.load_with(self.by_api.clone()).await
+        let loaded = self.load_with(self.by_api.clone()).await;
+        if self.unsure && loaded.is_err() {
+            self.restore().await;
+        }
+        loaded
+    }
+
+    /// Puts the last good set in force again, all of it.
+    async fn restore(&mut self) {
+        if let Some((control, adopted)) = self.good.clone() {
+            let answer = self.decisions.load(control, adopted).await;
+            self.unsure = !matches!(answer, Ok(Answer::Done));
+        }
     }
 
     /// Takes a change by the API.
@@ -244,12 +276,13 @@ impl Keeper {
             by_api: true,
         }));
         let (again, loaded) = (self.again, self.load_with(by_api).await);
-        // What is refused is the caller's to mend, and not tried again.
+        // What is refused is the caller's to mend, and not tried again. What is unsure is, without it.
         self.again = again;
         let told = loaded.map_err(|fault| match fault {
             Fault::Files(faults) => EditError::Faults(faults),
             Fault::State(faults, text) if faults.is_empty() => EditError::State(text),
             Fault::State(faults, _) => EditError::Faults(faults),
+            Fault::Unsure => EditError::State(UNSURE.into()),
             Fault::Missing(dir) => {
                 EditError::State(format!("the directory {} is gone", dir.display()))
             }
@@ -280,9 +313,12 @@ impl Keeper {
             texts: loaded.texts.clone(),
         };
         let control = Control::LoadFiles(rules, queues);
-        let answer = self.decisions.load(control, adopted).await;
+        let set = (control, adopted);
+        let answer = self.decisions.load(set.0.clone(), set.1.clone()).await;
         match answer {
             Ok(Answer::Done) => {
+                self.unsure = false;
+                self.good = Some(set);
                 self.by_api = by_api;
                 self.has_files = 0 < loaded.files;
                 tracing::info!(
@@ -306,8 +342,8 @@ impl Keeper {
             }
             Ok(_) | Err(Unavailable) => {
                 self.again = true;
-                let text = "the journal does not take the change".into();
-                Err(Fault::State(Vec::new(), text))
+                self.unsure = true;
+                Err(Fault::Unsure)
             }
         }
     }
@@ -322,6 +358,7 @@ impl Keeper {
             Fault::Files(faults) => (lines(&faults), faults),
             Fault::State(faults, text) if faults.is_empty() => (text, faults),
             Fault::State(faults, _) => (lines(&faults), faults),
+            Fault::Unsure => (UNSURE.to_owned(), Vec::new()),
         };
         let status = self.status.load();
         if status.fault.as_ref() == Some(&text) {
@@ -393,3 +430,6 @@ fn listing(dir: &Path) -> Listing {
     }
     listing
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@ use super::*;
 use serde_json::Value;
 use targets::egress::EgressSettings;
 
-fn context() -> Context {
+pub(super) fn context() -> Context {
     Context {
         home: Home::default(),
         egress: Egress::new(&EgressSettings {
