@@ -79,9 +79,9 @@ impl Annex for Decisions {
         assert!(first, "{id} was decided about twice");
     }
 
-    fn told(&self) -> Vec<Vec<u8>> {
-        let all = self.0.lock().unwrap();
-        all.iter().map(|id| id.clone().into_bytes()).collect()
+    fn told(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
+        let all = self.0.lock().unwrap().clone();
+        Box::new(all.into_iter().map(String::into_bytes))
     }
 }
 
