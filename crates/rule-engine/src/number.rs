@@ -205,11 +205,13 @@ impl Decimal {
 /// is wrong.
 #[inline(always)]
 fn digits(text: &[u8], mut at: usize, mut number: u64) -> (u64, usize) {
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>())
-        && let Some(eight) = eight_digits(u64::from_le_bytes(*chunk))
-    {
-        number = number.wrapping_mul(100_000_000).wrapping_add(eight);
-        at += 8;
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let (value, count) = leading_digits(u64::from_le_bytes(*chunk));
+        number = number.wrapping_mul(TENS[count]).wrapping_add(value);
+        at += count;
+        if count < 8 {
+            return (number, at);
+        }
     }
     while let Some(byte @ b'0'..=b'9') = text.get(at) {
         number = number.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
@@ -218,20 +220,34 @@ fn digits(text: &[u8], mut at: usize, mut number: u64) -> (u64, usize) {
     (number, at)
 }
 
-/// The number that eight digits are, the first of them in the lowest byte.
+const TENS: [u64; 9] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
+
+/// The number that the leading digits of eight bytes are, the first of them in the lowest byte; and
+/// how many they are.
 /// Source: the arithmetic in one word of fast_float's `parse_eight_digits_unrolled`.
 #[inline(always)]
-fn eight_digits(text: u64) -> Option<u64> {
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    let digits = text.wrapping_sub(ZEROS);
+fn leading_digits(text: u64) -> (u64, usize) {
+    let digits = text.wrapping_sub(0x3030_3030_3030_3030);
+    // What is borrowed or carried comes from a byte that is no digit, and goes to those behind it.
     let above = text.wrapping_add(0x4646_4646_4646_4646);
-    if (digits | above) & 0x8080_8080_8080_8080 != 0 {
-        return None;
-    }
+    let others = (digits | above) & 0x8080_8080_8080_8080;
+    let count = others.trailing_zeros() / 8;
+    // Fewer than eight get zeros before them.
+    let digits = digits.checked_shl(64 - 8 * count).unwrap_or(0);
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
     let low = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(100 + (1_000_000 << 32));
     let high = (pairs >> 16 & 0x0000_00FF_0000_00FF).wrapping_mul(1 + (10_000 << 32));
-    Some(low.wrapping_add(high) >> 32)
+    (low.wrapping_add(high) >> 32, count as usize)
 }
 
 /// An exponent's text as a number; beyond any that a double or a length could offset, the bound.
@@ -252,6 +268,26 @@ fn clamped(text: &[u8]) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::{Decimal, comparable};
+
+    #[test]
+    fn digits_are_read_as_one_by_one() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..20_000 {
+            let mut text: Vec<u8> = (0..random.usize(..20))
+                .map(|_| random.u8(b'0'..=b'9'))
+                .collect();
+            let count = text.len();
+            let value = text.iter().fold(7_u64, |all, digit| {
+                all.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'))
+            });
+            // Any byte may follow, and be followed by digits.
+            text.push(random.u8(..));
+            text.extend((0..random.usize(..9)).map(|_| random.u8(..)));
+            if !text[count].is_ascii_digit() {
+                assert_eq!(super::digits(&text, 0, 7), (value, count), "{text:?}");
+            }
+        }
+    }
 
     #[test]
     fn spellings_of_one_number_are_one_double() {

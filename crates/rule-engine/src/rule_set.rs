@@ -65,6 +65,9 @@ struct Scratch {
 /// So many may as well be looked at twice.
 const FEW: usize = 8;
 
+/// So many are sorted in runs without memory from the heap.
+const RUNS: usize = 256;
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -108,7 +111,8 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
         for alternative in pattern.alternatives() {
             next = self.add_alternative(id, next, alternative);
         }
-        self.ids.insert(hash(id), next);
+        let hash_of = |number| hash(self.records.get(number).id);
+        self.ids.insert(hash(id), next, hash_of);
         true
     }
 
@@ -207,7 +211,11 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
             }
         }
         if 1 < out.len() {
-            out.sort_unstable();
+            // They come in a few runs, mostly, of which only the first kind knows to make use.
+            match out.len() {
+                ..=RUNS => out.sort(),
+                _ => out.sort_unstable(),
+            }
             out.dedup();
         }
     }
@@ -266,7 +274,7 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
     /// Takes an alternative out. Gives the number of the rule's next.
     fn remove_alternative(&mut self, number: u32) -> u32 {
         let record = self.records.get(number);
-        let next = record.next;
+        let next = record.next();
         let waits = record.waits().to_vec();
         let mut plain = Vec::new();
         let mut paths = Vec::new();

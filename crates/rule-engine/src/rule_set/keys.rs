@@ -359,7 +359,11 @@ impl Keys {
             waiting: Waiting::Nothing,
             text: text.into(),
         });
-        self.table.insert(hash(path, kind, text), number);
+        let hash_of = |number| {
+            let key = self.row.get(number);
+            hash(key.path, key.kind, &key.text)
+        };
+        self.table.insert(hash(path, kind, text), number, hash_of);
         count(wanted.asked_mut(path), kind, text, number, true);
         number
     }

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use wide::u8x16;
+
 /// Pages below one row of pointers.
 const GROUP: usize = 128;
 /// Elements of a [`Row`] in one page.
@@ -96,9 +98,10 @@ impl<T: Clone + Default> Row<T> {
 
 /// Buckets of a [`Table`] in one page.
 const BUCKETS: usize = 16;
-/// Numbers in a bucket, on average, before there is one bucket more.
-const LOAD: usize = 8;
-/// Numbers that a bucket has room for within itself: nearly always all.
+/// Numbers in a bucket, on average, before there is one bucket more. Those that are due to be
+/// split hold twice as many as those that just were.
+const LOAD: usize = 5;
+/// Numbers that one bucket has room for.
 const SLOTS: usize = 12;
 
 /// Numbers by the hash of what they stand for. It grows by one bucket at a time (linear hashing),
@@ -106,64 +109,66 @@ const SLOTS: usize = 12;
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pages: Pages<[Bucket; BUCKETS]>,
+    /// Buckets that go on from those that are full.
+    more: Row<Bucket>,
     len: usize,
     /// Buckets: those of the last round, a power of two, and those split in this round.
     round: usize,
     split: usize,
 }
 
-/// Two lines of the cache, and of those mostly the first.
+/// One line of the cache.
 #[derive(Debug, Clone, Default)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Bucket {
-    tags: [u32; SLOTS],
-    len: u32,
+    /// Eight bits of each hash, 0 where a slot is free; behind them where in [`Table::more`] it goes
+    /// on, plus one. All are compared at once: to go from one to the next until one fits is a
+    /// branch that nobody can foretell.
+    tags: [u8; 16],
     numbers: [u32; SLOTS],
-    /// What there is no room for above.
-    more: Vec<Slot>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    tag: u32,
-    number: u32,
+/// What a bucket keeps of a hash. Its other end tells the bucket.
+#[inline(always)]
+fn tag(hash: u64) -> u8 {
+    ((hash >> 56) as u8).max(1)
 }
 
 impl Bucket {
-    fn within(&self) -> usize {
-        (self.len as usize).min(SLOTS)
+    /// The slots with this tag, as bits.
+    #[inline(always)]
+    fn with(&self, tag: u8) -> u32 {
+        u8x16::new(self.tags)
+            .simd_eq(u8x16::splat(tag))
+            .to_bitmask()
+            & ((1 << SLOTS) - 1)
     }
 
-    fn slots(&self) -> impl Iterator<Item = Slot> {
-        let all = self.tags.iter().zip(&self.numbers).take(self.within());
-        let all = all.map(|(tag, number)| Slot {
-            tag: *tag,
-            number: *number,
-        });
-        all.chain(self.more.iter().copied())
+    /// Where it goes on.
+    #[inline(always)]
+    fn next(&self) -> Option<u32> {
+        let [.., a, b, c, d] = self.tags;
+        u32::from_le_bytes([a, b, c, d]).checked_sub(1)
     }
 
-    fn push(&mut self, slot: Slot) {
-        match self.tags.get_mut(self.len as usize) {
-            Some(tag) => {
-                *tag = slot.tag;
-                self.numbers[self.len as usize] = slot.number;
-            }
-            None => self.more.push(slot),
-        }
-        self.len += 1;
+    fn set_next(&mut self, next: u32) {
+        self.tags[SLOTS..].copy_from_slice(&(next + 1).to_le_bytes());
     }
 
-    fn remove(&mut self, number: u32) {
-        let at = self.slots().position(|slot| slot.number == number);
-        let at = at.expect("what is removed was inserted");
-        let last = self.slots().last().expect("it has one");
-        self.len -= 1;
-        match at.checked_sub(SLOTS) {
-            None => (self.tags[at], self.numbers[at]) = (last.tag, last.number),
-            Some(at) => self.more[at] = last,
-        }
-        self.more.pop();
+    /// False when it is full.
+    fn push(&mut self, tag: u8, number: u32) -> bool {
+        let free = self.with(0).trailing_zeros() as usize;
+        let Some(slot) = self.numbers.get_mut(free) else {
+            return false;
+        };
+        (self.tags[free], *slot) = (tag, number);
+        true
+    }
+
+    /// The numbers that it holds itself.
+    fn numbers(&self) -> impl Iterator<Item = u32> {
+        let slots = self.tags.iter().zip(&self.numbers);
+        slots.filter(|slot| *slot.0 != 0).map(|slot| *slot.1)
     }
 }
 
@@ -173,6 +178,7 @@ impl Table {
         pages.push(Default::default());
         Table {
             pages,
+            more: Row::new(),
             len: 0,
             round: 1,
             split: 0,
@@ -186,43 +192,52 @@ impl Table {
     /// The number of this hash that `is_it` says yes to.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
-        let tag = hash as u32;
-        let place = self.place(tag);
-        let bucket = &self.pages.get(place / BUCKETS)[place % BUCKETS];
-        for at in 0..bucket.within() {
-            if bucket.tags[at] == tag && is_it(bucket.numbers[at]) {
-                return Some(bucket.numbers[at]);
+        let place = self.place(hash);
+        let mut bucket = &self.pages.get(place / BUCKETS)[place % BUCKETS];
+        let tag = tag(hash);
+        loop {
+            let mut alike = bucket.with(tag);
+            while alike != 0 {
+                let number = bucket.numbers[alike.trailing_zeros() as usize];
+                if is_it(number) {
+                    return Some(number);
+                }
+                alike &= alike - 1;
             }
+            bucket = self.more.get(bucket.next()?);
         }
-        if bucket.len as usize <= SLOTS {
-            return None;
-        }
-        let mut more = bucket.more.iter();
-        let found = more.find(|slot| slot.tag == tag && is_it(slot.number));
-        found.map(|slot| slot.number)
     }
 
-    pub(super) fn insert(&mut self, hash: u64, number: u32) {
-        let tag = hash as u32;
-        let place = self.place(tag);
-        self.bucket(place).push(Slot { tag, number });
+    /// `hash_of` tells the hash of any number in it.
+    pub(super) fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
+        self.put(self.place(hash), hash, number);
         self.len += 1;
         if LOAD * (self.round + self.split) < self.len {
-            self.grow();
+            self.grow(hash_of);
         }
     }
 
     pub(super) fn remove(&mut self, hash: u64, number: u32) {
-        let place = self.place(hash as u32);
-        self.bucket(place).remove(number);
         self.len -= 1;
+        let mut bucket = self.bucket(self.place(hash));
+        loop {
+            let mut slots = bucket.numbers.iter().zip(&bucket.tags);
+            if let Some(at) = slots.position(|slot| slot == (&number, &tag(hash))) {
+                bucket.tags[at] = 0;
+                return;
+            }
+            let next = bucket.next();
+            bucket = self
+                .more
+                .get_mut(next.expect("what is removed was inserted"));
+        }
     }
 
     #[inline]
-    fn place(&self, tag: u32) -> usize {
-        let place = tag as usize & (self.round - 1);
+    fn place(&self, hash: u64) -> usize {
+        let place = hash as usize & (self.round - 1);
         if place < self.split {
-            return tag as usize & (2 * self.round - 1);
+            return hash as usize & (2 * self.round - 1);
         }
         place
     }
@@ -231,20 +246,49 @@ impl Table {
         &mut self.pages.get_mut(place / BUCKETS)[place % BUCKETS]
     }
 
+    fn put(&mut self, place: usize, hash: u64, number: u32) {
+        let tag = tag(hash);
+        let bucket = &mut self.pages.get_mut(place / BUCKETS)[place % BUCKETS];
+        if bucket.push(tag, number) {
+            return;
+        }
+        // What is full goes on in another, and that in those before it.
+        let mut next = bucket.next();
+        while let Some(more) = next {
+            let more = self.more.get_mut(more);
+            if more.push(tag, number) {
+                return;
+            }
+            next = more.next();
+        }
+        let mut new = Bucket::default();
+        if let Some(next) = bucket.next() {
+            new.set_next(next);
+        }
+        new.push(tag, number);
+        bucket.set_next(self.more.add(new));
+    }
+
     /// Splits the next bucket in two.
-    fn grow(&mut self) {
+    fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
         let from = self.split;
         let to = self.round + self.split;
         if to.is_multiple_of(BUCKETS) {
             self.pages.push(Default::default());
         }
-        let round = self.round;
-        let both = std::mem::take(self.bucket(from));
-        for slot in both.slots() {
-            let goes = slot.tag as usize & round != 0;
-            self.bucket(if goes { to } else { from }).push(slot);
-        }
+        let mut old = std::mem::take(self.bucket(from));
         self.split += 1;
+        loop {
+            for number in old.numbers() {
+                let hash = hash_of(number);
+                self.put(self.place(hash), hash, number);
+            }
+            let Some(next) = old.next() else {
+                break;
+            };
+            old = self.more.get(next).clone();
+            self.more.give_back(next);
+        }
         if self.split == self.round {
             self.round *= 2;
             self.split = 0;
@@ -272,10 +316,14 @@ mod tests {
 
     #[test]
     fn a_table_finds_what_it_holds_and_nothing_else() {
-        let hash = |number: u32| u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
+        let hash = |number: u32| {
+            u64::from(number)
+                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+                .rotate_left(32)
+        };
         let mut table = Table::new();
         for number in 0..5_000 {
-            table.insert(hash(number), number);
+            table.insert(hash(number), number, hash);
         }
         let before = table.clone();
         for number in (0..5_000).step_by(2) {

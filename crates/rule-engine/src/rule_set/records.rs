@@ -2,8 +2,7 @@
 //!
 //! | words | |
 //! | --- | --- |
-//! | 1 | how many keys it waits at |
-//! | each | the key |
+//! | each | a key that it waits at |
 //! | 1 for each leaf | the path |
 //! | 1 | kind of the leaf (2 bits), whether absence will do (1), and a count or index (29) |
 //! | count | for `Any` and `None`: keys of plain values |
@@ -12,6 +11,7 @@
 //! page.
 
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::pages::Pages;
@@ -21,9 +21,9 @@ use crate::pattern::Leaf;
 pub(super) const NO_RECORD: u32 = u32::MAX;
 /// Records of one page.
 const PAGE: usize = 64;
-/// Words that lie beside a record's head. Most records have no more: one place in memory is
+/// Words that lie beside a record's head. Most records have no more: one line of the cache is
 /// fetched for them.
-const BESIDE: usize = 16;
+const BESIDE: usize = 14;
 
 /// What is asked of a path's values.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub(super) struct Records<Id> {
 #[derive(Debug, Clone)]
 struct Page<Id> {
     heads: [Head<Id>; PAGE],
+    /// Of each, the next alternative of the same rule.
+    next: [u32; PAGE],
     /// Words of records that have many.
     words: Vec<u32>,
     /// Words of records that are gone.
@@ -64,23 +66,45 @@ struct Page<Id> {
     leaves: Vec<Option<Arc<Leaf>>>,
 }
 
+/// One line of the cache, with an id of four bytes.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 struct Head<Id> {
     id: Id,
-    /// The next alternative of the same rule.
-    next: u32,
-    len: u32,
+    /// Words in all, and those of keys that it waits at. No words: the three beside are where they
+    /// begin in the page and these two numbers.
+    len: u16,
+    waits: u16,
     words: [u32; BESIDE],
-    /// Where its words begin in the page, when there are too many to lie here.
-    start: u32,
+}
+
+impl<Id> Head<Id> {
+    /// Of a record without words.
+    fn new(id: Id) -> Self {
+        Head {
+            id,
+            len: 0,
+            waits: 0,
+            words: [0; BESIDE],
+        }
+    }
+
+    /// Where its words are in the page, if they are there, and how many are of keys that it waits
+    /// at.
+    fn elsewhere(&self) -> Option<(Range<usize>, usize)> {
+        let [start, len, waits, ..] = self.words.map(|word| word as usize);
+        (self.len == 0).then_some((start..start + len, waits))
+    }
 }
 
 /// One alternative, to read.
 #[derive(Debug)]
 pub(super) struct Record<'r, Id> {
     pub(super) id: Id,
-    pub(super) next: u32,
+    waits: &'r [u32],
+    /// Words of its leaves.
     words: &'r [u32],
+    number: u32,
     page: &'r Page<Id>,
 }
 
@@ -96,7 +120,12 @@ const COUNT: u32 = ABSENT - 1;
 impl<'r, Id: Copy> Record<'r, Id> {
     /// The keys that it waits at.
     pub(super) fn waits(&self) -> &'r [u32] {
-        &self.words[1..1 + self.words[0] as usize]
+        self.waits
+    }
+
+    /// The next alternative of the same rule.
+    pub(super) fn next(&self) -> u32 {
+        self.page.next[self.number as usize % PAGE]
     }
 
     /// Whether it matches, as far as its leaves are plain values and `only` gives the key of the
@@ -108,7 +137,7 @@ impl<'r, Id: Copy> Record<'r, Id> {
         is_only: impl Fn(u32, u32) -> bool,
         only: impl Fn(u32) -> Option<u32>,
     ) -> Option<bool> {
-        let mut words = self.words.get(1 + *self.words.first()? as usize..)?;
+        let mut words = self.words;
         loop {
             // Nearly all leaves are like this, and nearly all that are looked at are met.
             while let [path, ONE, key, rest @ ..] = words
@@ -134,7 +163,7 @@ impl<'r, Id: Copy> Record<'r, Id> {
     #[inline(always)]
     pub(super) fn leaves(&self) -> Leaves<'r> {
         Leaves {
-            words: &self.words[1 + self.words[0] as usize..],
+            words: self.words,
             leaves: &self.page.leaves,
         }
     }
@@ -186,10 +215,12 @@ impl<Id: Copy + Hash> Records<Id> {
     pub(super) fn get(&self, number: u32) -> Record<'_, Id> {
         let page = self.pages.get(number as usize / PAGE);
         let head = &page.heads[number as usize % PAGE];
+        let (waits, words) = page.words_of(head);
         Record {
             id: head.id,
-            next: head.next,
-            words: page.words_of(head),
+            waits,
+            words,
+            number,
             page,
         }
     }
@@ -218,23 +249,21 @@ impl<Id: Copy + Hash> Records<Id> {
         }
         let page = self.pages.get_mut(number as usize / PAGE);
         let start = page.words.len();
-        page.words.push(count(waits.len()));
         page.words.extend_from_slice(waits);
         for leaf in leaves {
             page.push(leaf);
         }
-        let mut head = Head {
-            id,
-            next,
-            len: count(page.words.len() - start),
-            words: [0; BESIDE],
-            start: count(start),
-        };
         let words = &page.words[start..];
-        if let Some(beside) = head.words.get_mut(..words.len()) {
-            beside.copy_from_slice(words);
-            page.words.truncate(start);
+        let mut head = Head::new(id);
+        match head.words.get_mut(..words.len()) {
+            Some(beside) if !words.is_empty() => {
+                beside.copy_from_slice(words);
+                (head.len, head.waits) = (words.len() as u16, waits.len() as u16);
+                page.words.truncate(start);
+            }
+            _ => head.words[..3].copy_from_slice(&[start, words.len(), waits.len()].map(count)),
         }
+        page.next[number as usize % PAGE] = next;
         page.heads[number as usize % PAGE] = head;
         number
     }
@@ -249,27 +278,28 @@ impl<Id: Copy + Hash> Records<Id> {
 impl<Id: Copy> Page<Id> {
     /// A page of no records; `id` stands where others will.
     fn new(id: Id) -> Self {
-        let head = Head {
-            id,
-            next: NO_RECORD,
-            len: 0,
-            words: [0; BESIDE],
-            start: 0,
-        };
         Page {
-            heads: [head; PAGE],
+            heads: [Head::new(id); PAGE],
+            next: [NO_RECORD; PAGE],
             words: Vec::new(),
             garbage: 0,
             leaves: Vec::new(),
         }
     }
 
+    /// The keys that a record waits at, and the words of its leaves.
     #[inline(always)]
-    fn words_of<'p>(&'p self, head: &'p Head<Id>) -> &'p [u32] {
-        match head.words.get(..head.len as usize) {
-            Some(beside) => beside,
-            None => &self.words[head.start as usize..(head.start + head.len) as usize],
+    fn words_of<'p>(&'p self, head: &'p Head<Id>) -> (&'p [u32], &'p [u32]) {
+        match head.words.get(..usize::from(head.len)) {
+            Some(beside) if !beside.is_empty() => beside.split_at(usize::from(head.waits)),
+            _ => self.words_elsewhere(head),
         }
+    }
+
+    #[cold]
+    fn words_elsewhere(&self, head: &Head<Id>) -> (&[u32], &[u32]) {
+        let (span, waits) = head.elsewhere().unwrap_or_default();
+        self.words[span].split_at(waits)
     }
 
     fn push(&mut self, leaf: &Compiled<Arc<Leaf>, Vec<u32>>) {
@@ -294,8 +324,7 @@ impl<Id: Copy> Page<Id> {
 
     fn remove(&mut self, place: usize) {
         let head = self.heads[place];
-        let words = self.words_of(&head);
-        let mut rest = &words[1 + words[0] as usize..];
+        let (_, mut rest) = self.words_of(&head);
         let mut gone = Vec::new();
         while let [_, kind, more @ ..] = rest {
             let number = (kind & COUNT) as usize;
@@ -308,9 +337,9 @@ impl<Id: Copy> Page<Id> {
         for leaf in gone {
             self.leaves[leaf] = None;
         }
-        self.heads[place].len = 0;
-        if BESIDE < head.len as usize {
-            self.garbage += head.len as usize;
+        self.heads[place] = Head::new(head.id);
+        if let Some((span, _)) = head.elsewhere() {
+            self.garbage += span.len();
             if self.words.len() < 2 * self.garbage {
                 self.compact();
             }
@@ -321,11 +350,9 @@ impl<Id: Copy> Page<Id> {
     fn compact(&mut self) {
         let mut words = Vec::with_capacity(self.words.len() - self.garbage);
         for head in &mut self.heads {
-            if BESIDE < head.len as usize {
-                let start = words.len();
-                let old = head.start as usize..(head.start + head.len) as usize;
-                words.extend_from_slice(&self.words[old]);
-                head.start = count(start);
+            if let Some((span, _)) = head.elsewhere() {
+                head.words[0] = count(words.len());
+                words.extend_from_slice(&self.words[span]);
             }
         }
         self.words = words;
