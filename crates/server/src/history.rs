@@ -7,8 +7,8 @@
 //! reads in the journal again, where they are found by [`KEY`]. So the journal keeps what lies behind
 //! [`History::needed_behind`]. The tables are next door in [`table`].
 //!
-//! A damaged file is set aside, and a new one is made of what the journal still has: nothing decides by it, so
-//! nothing has to stop for it.
+//! A file that is found damaged while it is written is set aside, and a new one is made of what the journal still
+//! has: nothing decides by it, so nothing has to stop for it. At start it is the operator's to say so.
 //!
 //! Start at [`History::open`] and [`History::record`].
 
@@ -245,20 +245,14 @@ impl History {
     /// # Errors
     /// [`HistoryError`].
     pub fn open(path: &Path, keep: Keep, source: Source) -> Result<Self, HistoryError> {
-        let (connection, damaged) = match table::open(path) {
-            Err(HistoryError::Damaged { detail, .. }) => {
-                set_aside(path, &detail, &source)?;
-                (table::open(path)?, 1)
-            }
-            opened => (opened?, 0),
-        };
+        let connection = table::open(path)?;
         let covered = table::covered(&connection).map_err(|e| HistoryError::of(path, e))?;
         let reader = table::reader(path).map_err(|e| HistoryError::of(path, e))?;
         let shared = Arc::new(Shared {
             path: path.to_path_buf(),
             covered: AtomicU64::new(covered),
             coming: AtomicUsize::new(0),
-            damaged: AtomicU64::new(damaged),
+            damaged: AtomicU64::new(0),
             lag: Mutex::new(Lag::BEHIND),
             stopping: AtomicBool::new(false),
             reader: Mutex::new(reader),
@@ -402,7 +396,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Puts a damaged file out of the way, over one that was put there before.
 fn set_aside(path: &Path, detail: &str, source: &Source) -> Result<(), HistoryError> {
-    for end in ["", "-wal", "-shm"] {
+    // The file itself last, so that another try finds what there is to do.
+    for end in ["-wal", "-shm", ""] {
         let of = |middle: &str| {
             let mut name = path.as_os_str().to_owned();
             name.push(middle);
@@ -412,6 +407,7 @@ fn set_aside(path: &Path, detail: &str, source: &Source) -> Result<(), HistoryEr
         let (from, to) = (of(""), of(".damaged"));
         let moved = match from.exists() {
             true => std::fs::rename(&from, &to),
+            false if end.is_empty() => Ok(()),
             // An older one's must not be taken for this one's.
             false => std::fs::remove_file(&to).or_else(|error| match error.kind() {
                 ErrorKind::NotFound => Ok(()),

@@ -440,10 +440,26 @@ fn what_could_not_be_written_is_not_covered_by_what_comes_after_it() {
 }
 
 #[test]
-fn what_is_no_history_of_ours_is_refused_at_open() {
+fn a_damaged_file_is_told_at_open() {
     let (dir, history) = filled();
     history.close();
     let path = dir.path().join("h.sqlite");
+    let good = std::fs::read(&path).unwrap();
+    assert!(16_384 < good.len(), "several pages");
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        History::open(&path, FOR_EVER, nothing())
+            .err()
+            .map(|it| it.exit_code())
+    };
+    let mut header = good.clone();
+    header[..16].fill(b'x');
+    assert_eq!(refused(&header), Some(74));
+    let mut inside = good.clone();
+    inside[8_192..12_288].fill(0xa5);
+    assert_eq!(refused(&inside), Some(74));
+    assert_eq!(refused(&good[..good.len() / 2]), Some(74));
+    assert_eq!(refused(&good), None);
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 9).unwrap();
     drop(connection);
@@ -451,38 +467,6 @@ fn what_is_no_history_of_ours_is_refused_at_open() {
     assert_eq!(error.exit_code(), 76);
     let nowhere = History::open(&dir.path().join("no/h.sqlite"), FOR_EVER, nothing());
     assert_eq!(nowhere.err().unwrap().exit_code(), 73);
-}
-
-#[test]
-fn a_file_that_is_damaged_at_open_is_set_aside_and_made_again() {
-    let mut journal = Journalled::new();
-    (0..50).for_each(|_| drop(journal.fire()));
-    let dir = tempfile::tempdir().unwrap();
-    let history = journal.open(&dir);
-    assert_eq!((count(&history), history.damaged()), (50, 0));
-    history.close();
-    drop(history);
-    let path = dir.path().join("h.sqlite");
-    // The last one who writes leaves no log beside the file, which would mend it.
-    let at_rest = || drop(table::open(&path).unwrap());
-    at_rest();
-    let aside = dir.path().join("h.sqlite.damaged");
-    let good = std::fs::read(&path).unwrap();
-    assert!(16_384 < good.len(), "several pages");
-    let mut header = good.clone();
-    header[..16].fill(b'x');
-    let mut inside = good.clone();
-    inside[8_192..12_288].fill(0xa5);
-    for damaged in [&header, &inside, &good[..good.len() / 2].to_vec()] {
-        std::fs::write(&path, damaged).unwrap();
-        let history = journal.open(&dir);
-        assert_eq!((count(&history), history.damaged()), (50, 1));
-        assert_eq!(history.needed_behind(), u64::MAX);
-        history.close();
-        drop(history);
-        at_rest();
-        assert_eq!(std::fs::read(&aside).unwrap(), *damaged, "it is kept");
-    }
 }
 
 #[test]
