@@ -8,6 +8,9 @@ use std::io::Write;
 
 /// Significant digits that no double's print goes beyond.
 const DIGITS_MAX: u32 = 17;
+/// A decimal of fewer units than this, far from the ends of binary64, is what its double prints:
+/// doubles lie closer together than such decimals, so no other of so few digits has this double.
+const SURE: u64 = 1 << 52;
 /// Powers of ten that are doubles exactly; the next one is not.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
@@ -20,6 +23,9 @@ const POWERS: [f64; 23] = [
 /// JSON number.
 pub(crate) fn comparable(text: &str) -> Option<f64> {
     let decimal = Decimal::of(text.as_bytes())?;
+    if let Some(told) = decimal.comparable_by_whole_numbers() {
+        return told;
+    }
     let (double, is_certain) = decimal.double(text.as_bytes())?;
     (is_certain || decimal.is_shortest(double)).then_some(double)
 }
@@ -146,8 +152,7 @@ impl Decimal {
         if self.mantissa == 0 {
             return Some((0.0, true));
         }
-        // Fifteen digits always survive the way to binary64 and back, far from its ends.
-        let is_short = self.mantissa < 10_u64.pow(15);
+        let is_short = self.mantissa < SURE;
         if is_short && let Some(power) = POWERS.get(self.exponent.unsigned_abs() as usize) {
             // Both are exact, so this rounds once, as reading the text would.
             let mantissa = self.mantissa as f64;
@@ -178,13 +183,54 @@ impl Decimal {
             _ => mantissa / power,
         };
         let about = if self.is_negative { -size } else { size };
-        if self.mantissa < 10_u64.pow(15) {
+        if self.mantissa < SURE {
             return Some((about, about, true));
         }
         // Rounded twice, so it may be the one beside; this is three or more beside.
         const BESIDE: f64 = 1.0 / (1_u64 << 51) as f64;
         let margin = size * BESIDE;
         Some((about - margin, about + margin, false))
+    }
+
+    /// What [`comparable`] says of a fraction whose digits are too many for [`SURE`]: without
+    /// reading and printing doubles. `None` where whole numbers of 128 bits do not tell.
+    fn comparable_by_whole_numbers(self) -> Option<Option<f64>> {
+        let places = usize::try_from(self.exponent.checked_neg()?).ok()?;
+        if self.mantissa < SURE || places == 0 {
+            return None;
+        }
+        let power = 10_u64.checked_pow(u32::try_from(places).ok()?)?;
+        // The double, or the one beside it, as whole number over a power of two.
+        let bits = (self.mantissa as f64 / POWERS.get(places)?).to_bits();
+        let mut whole = bits % SURE + SURE;
+        let shift = 1075_u64.checked_sub(bits / SURE)?;
+        if 64 < shift || (u64::MAX >> 4) < self.mantissa {
+            return None;
+        }
+        // All in units of one by `power` by two to `shift`: half of the way from one double to the
+        // next, one step of the decimal's last digit, and how far it lies above the double.
+        let (power, step) = (i128::from(power), 1_i128 << shift);
+        let mut above = i128::from(self.mantissa) * step - i128::from(whole) * power;
+        if power < 2 * above {
+            (whole, above) = (whole + 1, above - power);
+        } else if 2 * above < -power {
+            (whole, above) = (whole - 1, above + power);
+        }
+        // Where the exponent of two changes, doubles lie closer on one side.
+        if whole <= SURE || 2 * SURE <= whole || power <= 2 * above.abs() {
+            return None;
+        }
+        let last = i128::from(self.mantissa % 10);
+        let shorter = [above - last * step, above + (10 - last) * step];
+        let nearest_shorter = shorter.map(i128::abs).into_iter().min()?;
+        if 2 * above.abs() == step || 2 * nearest_shorter == power {
+            return None;
+        }
+        if step < 2 * above.abs() || 2 * nearest_shorter < power {
+            return Some(None);
+        }
+        let size = f64::from_bits(bits - bits % SURE + whole % SURE);
+        Some(Some(if self.is_negative { -size } else { size }))
     }
 
     /// True when this is what Java prints for `double`.
@@ -361,6 +407,15 @@ mod tests {
                 assert_eq!(comparable(&text), Some(double), "{text}");
                 check_definition(&text);
                 check_definition(&format!("{double:.25e}"));
+            }
+            // As people write them; and the tokens beside what is printed.
+            let double = (random.f64() - 0.3) * 10_f64.powi(random.i32(-4..9));
+            for digits in 13..18 {
+                check_definition(&format!("{double:.digits$}"));
+            }
+            let text = format!("{double}");
+            for last in '0'..='9' {
+                check_definition(&format!("{}{last}", &text[..text.len() - 1]));
             }
         }
     }

@@ -189,17 +189,19 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
             let waiting = &self.keys.get(*key).waiting;
             waiting.collect(&reader.hits, candidates);
         }
+        let mut met = &[][..];
         for number in &scratch.candidates {
             let record = self.records.get(*number);
             let reader = &scratch.reader;
             let matches = record
                 .decide(
+                    &mut met,
                     |path, key| reader.is_only(path, key),
                     |path| reader.only(path),
                 )
                 .unwrap_or_else(|| {
                     verify(
-                        &record,
+                        &self.records.get(*number),
                         event,
                         &scratch.reader,
                         &mut scratch.conditions,

@@ -129,22 +129,20 @@ impl<'e> Blocks<'e> {
             let quotes = self.quotes & wanted;
             let inside = prefix_xor(quotes) ^ string;
             string = ((inside as i64) >> 63) as u64;
-            let (mut opening, mut closing) = self.brackets();
-            opening &= wanted & !inside;
-            closing &= wanted & !inside;
+            let chunk = self.chunk();
+            let mut brackets = brackets(chunk) & wanted & !inside;
             // One by one: counting them together pays only where the machine counts bits by itself.
-            let mut brackets = opening | closing;
             while brackets != 0 {
-                let first = brackets & brackets.wrapping_neg();
-                if closing & first == 0 {
+                let place = brackets.trailing_zeros() as usize;
+                if chunk[place] & CLOSING == 0 {
                     depth = depth.wrapping_add(1);
                 } else {
                     depth = depth.wrapping_sub(1);
                     if depth == 0 {
-                        return self.base + brackets.trailing_zeros() as usize + 1;
+                        return self.base + place + 1;
                     }
                 }
-                brackets ^= first;
+                brackets &= brackets - 1;
             }
             if self.event.len() <= self.base + BLOCK {
                 return self.event.len();
@@ -210,20 +208,18 @@ impl<'e> Blocks<'e> {
         let escaped = (EVEN ^ (even_runs << 1)) & follows;
         self.quotes &= !escaped;
     }
+}
 
-    /// Opening and closing brackets of the block at hand, those in strings included.
-    #[inline]
-    fn brackets(&self) -> (u64, u64) {
-        let [opening, closing] = masks(self.chunk(), |chunk| {
-            // `[` and `{` differ in one bit, as `]` and `}` do.
-            let folded = chunk | u8x16::splat(0x20);
-            [
-                folded.simd_eq(u8x16::splat(b'{')),
-                folded.simd_eq(u8x16::splat(b'}')),
-            ]
-        });
-        (opening, closing)
-    }
+/// The bit that tells a closing bracket from an opening one.
+const CLOSING: u8 = 0x04;
+
+/// Brackets of a block, and some letters that JSON has in strings only.
+#[inline]
+fn brackets(chunk: &[u8; BLOCK]) -> u64 {
+    // `[`, `]`, `{` and `}` differ in three bits. With them `y`, `Y`, `_` and DEL do.
+    let alike = u8x16::splat(0x26);
+    let [brackets] = masks(chunk, |chunk| [(chunk | alike).simd_eq(u8x16::splat(0x7F))]);
+    brackets
 }
 
 /// Behind the number or literal that begins at `at`.

@@ -417,6 +417,9 @@ fn count(asked: &mut Asked, kind: Kind, text: &[u8], number: u32, more: bool) {
         Kind::String | Kind::Number | Kind::NumberText | Kind::Literal
     ) {
         step(&mut asked.plain);
+        if kind == Kind::NumberText {
+            step(&mut asked.number_texts);
+        }
         return;
     }
     let rare = asked.rare.get_or_insert_default();

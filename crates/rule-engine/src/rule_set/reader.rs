@@ -586,7 +586,7 @@ impl Reader {
         let as_number = decimal.map_or(NONE, |decimal| {
             self.plain(keys, path, asked, Kind::Number, &decimal.bytes())
         });
-        if as_number != NONE {
+        if as_number != NONE || asked.number_texts == 0 {
             return as_number;
         }
         self.plain(keys, path, asked, Kind::NumberText, text)

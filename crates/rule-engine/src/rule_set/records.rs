@@ -47,6 +47,12 @@ pub(super) struct Compiled<L, K> {
     pub(super) ask: Ask<L, K>,
 }
 
+impl<L> Compiled<L, Vec<u32>> {
+    fn has_one_value(&self) -> bool {
+        matches!(&self.ask, Ask::Any(keys) if keys.len() == 1)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Records<Id> {
     pages: Pages<Page<Id>>,
@@ -130,29 +136,38 @@ impl<'r, Id: Copy> Record<'r, Id> {
 
     /// Whether it matches, as far as its leaves are plain values and `only` gives the key of the
     /// one field of each path. `None` when there is more to look at. `is_only` is as `only`, for
-    /// one key.
+    /// one key. `met` are first words of the one before that this event meets: rules that wait
+    /// for the same value often begin alike.
     #[inline(always)]
     pub(super) fn decide(
         &self,
+        met: &mut &'r [u32],
         is_only: impl Fn(u32, u32) -> bool,
         only: impl Fn(u32) -> Option<u32>,
     ) -> Option<bool> {
-        let mut words = self.words;
-        loop {
-            // Nearly all leaves are like this, and nearly all that are looked at are met.
-            while let [path, ONE, key, rest @ ..] = words
-                && is_only(*path, *key)
-            {
-                words = rest;
+        let mut words = match self.words.strip_prefix(*met) {
+            Some(rest) if !met.is_empty() => rest,
+            _ => {
+                let mut rest = self.words;
+                // Nearly all leaves are like this, and nearly all that are looked at are met.
+                while let [path, ONE, key, more @ ..] = rest
+                    && is_only(*path, *key)
+                {
+                    rest = more;
+                }
+                *met = &self.words[..self.words.len() - rest.len()];
+                rest
             }
+        };
+        loop {
             let [path, kind, rest @ ..] = words else {
                 return Some(true);
             };
             let (keys, rest) = rest.split_at_checked((kind & COUNT) as usize)?;
             let key = only(*path)?;
             match kind >> 30 {
-                ANY if keys.contains(&key) => {}
-                NONE if !keys.contains(&key) => {}
+                ANY if is_one(keys, key) => {}
+                NONE if !is_one(keys, key) => {}
                 ANY | NONE => return Some(false),
                 _ => return None,
             }
@@ -166,6 +181,16 @@ impl<'r, Id: Copy> Record<'r, Id> {
             words: self.words,
             leaves: &self.page.leaves,
         }
+    }
+}
+
+/// True when `key` is one of `keys`, which are mostly one or two.
+#[inline(always)]
+fn is_one(keys: &[u32], key: u32) -> bool {
+    match keys {
+        [one] => *one == key,
+        [one, other] => *one == key || *other == key,
+        _ => keys.contains(&key),
     }
 }
 
@@ -250,8 +275,14 @@ impl<Id: Copy + Hash> Records<Id> {
         let page = self.pages.get_mut(number as usize / PAGE);
         let start = page.words.len();
         page.words.extend_from_slice(waits);
-        for leaf in leaves {
-            page.push(leaf);
+        // Those of one value come first: they are decided the quickest, and the likeliest to be
+        // shared. Where absence will do, what holds depends on the order (event-patterns.md 2.3).
+        let is_ordered = leaves.iter().any(|leaf| leaf.absent);
+        let is_first = |leaf: &Compiled<_, Vec<u32>>| is_ordered || leaf.has_one_value();
+        for first in [true, false] {
+            for leaf in leaves.iter().filter(|leaf| is_first(leaf) == first) {
+                page.push(leaf);
+            }
         }
         let words = &page.words[start..];
         let mut head = Head::new(id);

@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) keys: u32,
     /// Keys of plain values: strings, numbers, literals.
     pub(super) plain: u32,
+    /// Those of them that are a number's text; few paths have any.
+    pub(super) number_texts: u32,
     /// All keys, while they are few.
     pub(super) few: Few,
     /// The key of those that wait for any value at all.
