@@ -408,14 +408,29 @@ mod tests {
                 check_definition(&text);
                 check_definition(&format!("{double:.25e}"));
             }
-            // As people write them; and the tokens beside what is printed.
-            let double = (random.f64() - 0.3) * 10_f64.powi(random.i32(-4..9));
+        }
+    }
+
+    #[test]
+    fn fractions_beside_what_a_double_prints_are_told_apart() {
+        let mut random = fastrand::Rng::with_seed(9);
+        let check = |double: f64| {
             for digits in 13..18 {
                 check_definition(&format!("{double:.digits$}"));
             }
             let text = format!("{double}");
             for last in '0'..='9' {
                 check_definition(&format!("{}{last}", &text[..text.len() - 1]));
+            }
+        };
+        for _ in 0..20_000 {
+            check((random.f64() - 0.3) * 10_f64.powi(random.i32(-4..9)));
+        }
+        // Around powers of two, where doubles lie closer on one side.
+        for exponent in -20..40 {
+            let power = 2_f64.powi(exponent).to_bits();
+            for bits in power - 9..power + 9 {
+                check(f64::from_bits(bits));
             }
         }
     }
