@@ -1,5 +1,6 @@
 //! The world around the core: producers, targets, consumers, operators, disk and clock, all played.
 
+use bus_core::codec::DecodeError;
 use bus_core::core::{
     Answer, Attempt, Attempted, Control, Core, Decided, Effect, Handle, Input, Receive, Settings,
 };
@@ -73,10 +74,11 @@ enum Asked {
 struct Decisions(Arc<Mutex<BTreeSet<String>>>);
 
 impl Annex for Decisions {
-    fn apply(&mut self, bytes: &[u8]) {
+    fn apply(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         let id = String::from_utf8(bytes.to_vec()).unwrap();
         let first = self.0.lock().unwrap().insert(id.clone());
         assert!(first, "{id} was decided about twice");
+        Ok(())
     }
 
     fn told(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
@@ -122,7 +124,7 @@ fn rule(hook_there: bool) -> Rule {
                 secret: None,
             });
         }
-        targets.insert(target.id.clone(), target);
+        targets.insert(target.id.clone(), target.into());
     }
     Rule {
         name: RuleName::parse("all").unwrap(),
@@ -145,7 +147,7 @@ fn handed() -> Rule {
         name: RuleName::parse("handed").unwrap(),
         pattern: None,
         schedule: None,
-        targets: BTreeMap::from([(id, target)]),
+        targets: BTreeMap::from([(id, target.into())]),
         ..rule(false)
     }
 }

@@ -627,8 +627,10 @@ impl Core {
         assert!(self.appended < first);
         assert_eq!(places.len(), records.len());
         for (n, ((_, bytes), place)) in records.iter().zip(places).enumerate() {
-            let record = Record::decode(bytes).expect("the bus reads what it has just written");
-            self.state.apply(now, first + n as u64, place, &record);
+            let number = first + n as u64;
+            Record::decode(bytes)
+                .and_then(|record| self.state.apply(now, number, place, &record))
+                .expect("the bus reads what it has just written");
         }
         self.appended = first + records.len() as u64 - 1;
         self.after_change();

@@ -10,6 +10,7 @@ use crate::retry::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A bus.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,7 +136,7 @@ pub struct Rule {
     pub origin: Origin,
     /// By id.
     #[serde(default)]
-    pub targets: BTreeMap<TargetId, Target>,
+    pub targets: BTreeMap<TargetId, Arc<Target>>,
 }
 
 impl Rule {

@@ -5,6 +5,7 @@
 //! core needs to apply the next record, so it is to be short.
 
 use crate::history::Row;
+use bus_core::codec::DecodeError;
 use bus_core::record::Record;
 use bus_core::state::Annex;
 use lifecycle::reference::Ref;
@@ -256,10 +257,12 @@ impl Shared {
 }
 
 impl Annex for Shared {
-    fn apply(&mut self, bytes: &[u8]) {
-        let entry = serde_json::from_slice(bytes).expect("the annex reads what it wrote");
+    fn apply(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let entry = serde_json::from_slice(bytes);
+        let entry = entry.map_err(|_| DecodeError::Unknown("entry of the annex"))?;
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         kept.apply(entry);
+        Ok(())
     }
 
     fn told(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {

@@ -216,14 +216,16 @@ impl journal::Replay for Reader {
         place: journal::Place,
         body: &[u8],
     ) -> Result<(), String> {
-        let record = Record::decode(body).map_err(|e| format!("record {sequence}: {e}"))?;
         let now = Now {
             wall_ms: stamp.wall_ms,
             running_ms: stamp.running_ms,
         };
-        self.state
-            .apply(now, sequence, from_journal(place), &record);
-        Ok(())
+        Record::decode(body)
+            .and_then(|record| {
+                self.state
+                    .apply(now, sequence, from_journal(place), &record)
+            })
+            .map_err(|e| format!("record {sequence}: {e}"))
     }
 }
 
@@ -327,5 +329,36 @@ impl Append for Appender {
 
     fn next(&self) -> u64 {
         self.journal.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bus_core::name::Home;
+    use journal::Replay as _;
+
+    #[test]
+    fn what_no_version_of_us_annexed_is_an_error_with_its_number() {
+        let state = State::new(Home::default(), Now::default());
+        let mut reader = Reader {
+            state: state.with_annex(Box::<Shared>::default()),
+        };
+        let stamp = Stamp {
+            wall_ms: 0,
+            running_ms: 0,
+            rules_version: 0,
+        };
+        let place = to_journal(Place::default());
+        let mut read = |text: &[u8]| {
+            let body = Record::Annex { bytes: text }.encode();
+            reader.record(&stamp, 7, place, &body)
+        };
+        assert_eq!(read(br#"{"Effects":[]}"#), Ok(()));
+        let refused = "record 7: unknown entry of the annex in a record";
+        assert_eq!(
+            read(br#"{"Effects":[{"PutObject":{}}]}"#),
+            Err(refused.to_owned())
+        );
     }
 }

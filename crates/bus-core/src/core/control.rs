@@ -10,6 +10,7 @@ use crate::name::{BusName, QueueName, RuleName, TargetId};
 use crate::record::Record;
 use crate::state::Now;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A change of documents that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -232,7 +233,7 @@ impl Core {
                         continue;
                     }
                     target.webhook = None;
-                    rule.targets.insert(target.id.clone(), target);
+                    rule.targets.insert(target.id.clone(), Arc::new(target));
                 }
                 if self.settings.quotas.targets < rule.targets.len() {
                     return Err(Refusal::Limit);

@@ -12,6 +12,7 @@ pub mod deliveries;
 pub mod queues;
 pub mod snapshot;
 
+use crate::codec::DecodeError;
 use crate::document::{Bus, Change, Kind, Queue, Rule, Target, Tick, Webhook, destinations_rule};
 use crate::limits::{
     BACKOFF_MS_MAX, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS, VERSION_LINGER_MS, VISIBILITY_SECONDS_MAX,
@@ -45,7 +46,7 @@ pub struct Version {
     /// Its rule.
     pub rule: RuleName,
     /// The target as it was.
-    pub target: Target,
+    pub target: Arc<Target>,
     /// What its ARN means.
     pub kind: Kind,
     /// Its retry policy.
@@ -83,7 +84,10 @@ pub type RuleKey = (BusName, RuleName);
 /// A part of the state that the core keeps for a room above it and knows nothing of.
 pub trait Annex: std::fmt::Debug + Send {
     /// Takes what a record of it holds. Twice is as once.
-    fn apply(&mut self, bytes: &[u8]);
+    ///
+    /// # Errors
+    /// [`DecodeError`] if no version of us wrote it so.
+    fn apply(&mut self, bytes: &[u8]) -> Result<(), DecodeError>;
     /// All of it as it is now, as texts that `apply` takes in this order: its part of a snapshot, made while
     /// they are taken, which is beside the running work.
     fn told(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send>;
@@ -204,7 +208,16 @@ impl State {
     ///
     /// A record may name what is gone since (a queue that was deleted, a message received twice): it is
     /// then without effect, as it was when it was written.
-    pub fn apply(&mut self, now: Now, sequence: u64, place: Place, record: &Record<'_>) {
+    ///
+    /// # Errors
+    /// [`DecodeError`] if the annex does not read its part; all else of the record is there then.
+    pub fn apply(
+        &mut self,
+        now: Now,
+        sequence: u64,
+        place: Place,
+        record: &Record<'_>,
+    ) -> Result<(), DecodeError> {
         self.running_ms = self.running_ms.max(now.running_ms);
         match record {
             Record::Start { number, secret } => {
@@ -286,7 +299,7 @@ impl State {
             } => {
                 let Some(stored) = self.queues.get_mut(queue).and_then(|q| q.remove(*message))
                 else {
-                    return;
+                    return Ok(());
                 };
                 self.forget(&stored);
                 self.wait(now, Key { sequence, index: 0 }, stored.place, *version);
@@ -342,14 +355,14 @@ impl State {
                         queue.purged_running = Some(now.running_ms);
                         queue.keys_up_to(*up_to)
                     }
-                    None => return,
+                    None => return Ok(()),
                 };
                 self.drop_messages(*queue, &gone);
             }
             Record::Move { from, to, messages } => {
                 for key in messages {
                     let Some(source) = self.queues.get_mut(from) else {
-                        return;
+                        return Ok(());
                     };
                     let name = source.document.name.as_str().to_owned();
                     let Some(mut stored) = source.remove(*key) else {
@@ -375,7 +388,7 @@ impl State {
             }
             Record::Annex { bytes } => {
                 if let Some(annex) = &mut self.annex {
-                    annex.apply(bytes);
+                    annex.apply(bytes)?;
                 }
             }
             Record::Kept {
@@ -406,6 +419,7 @@ impl State {
                 }
             }
         }
+        Ok(())
     }
 
     /// Ends the reading of the journal: from here on time runs.
@@ -751,7 +765,7 @@ impl State {
         }
     }
 
-    fn put_target(&mut self, now: Now, rule: &Rule, target: &Target) {
+    fn put_target(&mut self, now: Now, rule: &Rule, target: &Arc<Target>) {
         let name = (rule.bus.clone(), rule.name.clone(), target.id.clone());
         if let Some(number) = self.current.get(&name).copied() {
             let old = &self.versions[&number].version;

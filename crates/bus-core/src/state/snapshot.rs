@@ -34,7 +34,7 @@ struct VersionRow {
     backlog: u32,
     bus: BusName,
     rule: RuleName,
-    target: Target,
+    target: Arc<Target>,
     removed: bool,
 }
 
@@ -387,7 +387,7 @@ impl State {
                 ANNEX => {
                     let told = r.bytes()?;
                     if let Some(annex) = &mut self.annex {
-                        annex.apply(told);
+                        annex.apply(told)?;
                     }
                 }
                 _ => return Err(DecodeError::Unknown("chunk")),

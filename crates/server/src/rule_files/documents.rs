@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The folders that are read.
 pub const FOLDERS: [&str; 3] = ["catalogue", "monitors", "notification-profiles"];
@@ -251,7 +252,7 @@ fn firing_rules(set: &Set, context: &Context) -> Vec<Rule> {
         .map(|(source, types)| json!({"source": [source], "detail-type": types}))
         .collect();
     let target = TargetId::parse("lifecycle").expect("a name");
-    let target = Target::new(target, internal_arn(&context.home));
+    let target = Arc::new(Target::new(target, internal_arn(&context.home)));
     let mut rules = Vec::new();
     for bus in buses {
         for (n, some) in patterns.chunks(SOURCES_MAX).enumerate() {
@@ -282,9 +283,9 @@ fn destinations_rule(destinations: &BTreeMap<String, Webhook>, context: &Context
         let arn = context.home.destination_arn(name);
         let mut target = Target::new(id.clone(), arn);
         target.webhook = Some(webhook.clone());
-        (id, target)
+        (id, Arc::new(target))
     };
-    let targets: BTreeMap<TargetId, Target> = destinations.iter().map(target).collect();
+    let targets: BTreeMap<_, _> = destinations.iter().map(target).collect();
     let name = bus_core::document::destinations_rule();
     (!targets.is_empty()).then(|| Rule {
         targets,
@@ -322,7 +323,7 @@ fn profile_rule(
         if let TargetKind::Queue(queue) = TargetKind::of(&target.arn, &context.home) {
             queues.insert(queue);
         }
-        targets.insert(target.id.clone(), target);
+        targets.insert(target.id.clone(), Arc::new(target));
     }
     let file = format!("notification-profiles/{}", profile.name);
     Ok((!targets.is_empty()).then(|| Rule {

@@ -98,7 +98,7 @@ fn rule(name: &str, pattern: Option<&str>, schedule: Option<&str>, queue: &str) 
         state: RuleState::Enabled,
         role_arn: None,
         origin: Origin::File("rules/a.json".into()),
-        targets: BTreeMap::from([(target.id.clone(), target)]),
+        targets: BTreeMap::from([(target.id.clone(), target.into())]),
     }
 }
 

@@ -96,7 +96,7 @@ fn file_rule(name: &str, target: Target) -> Rule {
         state: RuleState::Enabled,
         role_arn: None,
         origin: Origin::File("rules/a.json".into()),
-        targets: BTreeMap::from([(target.id.clone(), target)]),
+        targets: BTreeMap::from([(target.id.clone(), target.into())]),
     }
 }
 

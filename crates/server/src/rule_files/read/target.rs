@@ -12,6 +12,7 @@ use rule_engine::json::{Node, NodeKind};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use targets::sign::Secret;
 use targets::webhook::check_header;
 
@@ -21,7 +22,7 @@ impl Reader<'_> {
         members: &Members<'_, '_>,
         bus: &BusName,
         rule: &RuleName,
-    ) -> Take<BTreeMap<TargetId, Target>> {
+    ) -> Take<BTreeMap<TargetId, Arc<Target>>> {
         let mut targets = BTreeMap::new();
         let Some(member) = members.get("Targets") else {
             return Ok(targets);
@@ -50,7 +51,7 @@ impl Reader<'_> {
             match self.target(item, bus, rule) {
                 Ok((id_span, target)) => {
                     let id = target.id.clone();
-                    if targets.insert(id.clone(), target).is_some() {
+                    if targets.insert(id.clone(), Arc::new(target)).is_some() {
                         self.fault(
                             "target::duplicate",
                             id_span,

@@ -492,7 +492,7 @@ pub(super) async fn list(doors: &Doors, call: &Object<'_>) -> Result<Value, Faul
     let mut found: Vec<&Target> = rule
         .targets
         .range::<str, _>((from, Bound::Unbounded))
-        .map(|(_, target)| target)
+        .map(|(_, target)| &**target)
         .take(page.limit + 1)
         .collect();
     let more = page.limit < found.len();
