@@ -276,6 +276,86 @@ fn what_nests_too_deep_is_refused_or_a_dead_letter_and_stops_nobody() {
 }
 
 #[test]
+fn a_firing_larger_than_the_journal_takes_is_a_dead_letter_and_stops_nobody() {
+    let entry = json!({
+        "Name": "changed",
+        "Match": [{"Source": "shop", "DetailType": "Changed"}],
+        "Resource": {"Type": "thing", "Id": ["$.detail.thing"]},
+    });
+    // 125 copies of 200 KB are more than a segment of 16 MiB.
+    let triggers = (0..25).map(|trigger| {
+        let targets = (0..5).map(|id| json!({"Id": format!("q{id}"), "Queue": {"Name": "fired"}}));
+        json!({
+            "Name": format!("t{trigger}"),
+            "Trigger": {"Event": "changed", "Scopes": ["platform"]},
+            "Targets": targets.collect::<Vec<_>>(),
+        })
+    });
+    let triggers = Value::from_iter(triggers);
+    let server = Server::start(&Options {
+        rules: vec![
+            ("catalogue/changed.json".into(), entry.to_string()),
+            ("rules/triggers.json".into(), triggers.to_string()),
+        ],
+        config: Some("disk.reserve_bytes = 16777216".into()),
+        ..Options::default()
+    });
+    let put = |bytes: usize| {
+        let detail = json!({"thing": "one", "text": "x".repeat(bytes)}).to_string();
+        let entry = json!({"Source": "shop", "DetailType": "Changed", "Detail": detail});
+        let put = server.events("PutEvents", json!({ "Entries": [entry] }));
+        assert_eq!(put.ok()["FailedEntryCount"], 0);
+    };
+    put(200_000);
+    put(10);
+    support::wait_until(BOUND, "the dead letter", || {
+        let (code, told) = run(&server, &["dlq", "list"]);
+        code == 0 && told.contains("larger than can be stored at once")
+    });
+    support::wait_until(BOUND, "the firing behind it", || {
+        let (code, told) = run(&server, &["status"]);
+        code == 0 && told.contains("125")
+    });
+}
+
+#[test]
+fn a_page_of_a_scan_larger_than_the_journal_takes_is_halved() {
+    let entry = json!({
+        "Name": "seen",
+        "Match": [{"Source": "shelf", "DetailType": "Seen"}],
+        "Resource": {"Type": "book", "Id": ["resources:book"]},
+        "Monitoring": true,
+    });
+    let monitor = json!({
+        "Name": "books",
+        "ScheduleExpression": "cron(0 0 1 1 ? 2199)",
+        "Resource": "book",
+        "Event": "seen",
+        "Emit": {"Detail": {"text": "$.object.attributes.text"}},
+    });
+    let server = Server::start(&Options {
+        rules: vec![
+            ("catalogue/seen.json".into(), entry.to_string()),
+            ("monitors/books.json".into(), monitor.to_string()),
+        ],
+        config: Some("disk.reserve_bytes = 16777216".into()),
+        ..Options::default()
+    });
+    // What one page emits is 20 MB, more than a segment of 16 MiB.
+    let book = |id: u32| {
+        let attributes = json!({"text": "x".repeat(100_000)});
+        json!({"type": "book", "id": id.to_string(), "attributes": attributes}).to_string() + "\n"
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("books.jsonl");
+    fs::write(&file, (0..200).map(book).collect::<String>()).expect("a file of ours");
+    let (code, told) = run(&server, &["inventory", "load", &file.display().to_string()]);
+    assert!(code == 0, "{told}");
+    let (code, told) = run(&server, &["monitor", "run", "books"]);
+    assert!(code == 0 && told.contains("200 selected"), "{code} {told}");
+}
+
+#[test]
 fn a_person_tests_what_a_monitor_makes_of_an_object() {
     let receiver = Receiver::statuses(&[200]);
     let server = server(&receiver.url());

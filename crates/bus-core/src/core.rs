@@ -58,6 +58,9 @@ pub enum Full {
     /// No room on the disk.
     #[error("the journal has no room")]
     Disk,
+    /// A block that no segment can hold.
+    #[error("the block is larger than a segment")]
+    TooLarge,
 }
 
 /// What the operator may set.
@@ -253,6 +256,8 @@ pub enum Answer {
     MatchAgain,
     /// The journal has no room; nothing was stored.
     Unavailable,
+    /// A decision is larger than the journal takes at once; nothing was stored.
+    TooLarge,
     /// The journal is busy; nothing was stored. The same input again in a moment.
     Again(Box<Input>),
     /// Messages handed out; none when the wait is over.
@@ -530,7 +535,7 @@ impl Core {
         records.extend(beside.map(|bytes| (None, bytes.as_slice())));
         let answer = match self.append(now, &records, false, journal) {
             Ok(first) => Answer::Stored(first),
-            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Disk | Full::TooLarge) => Answer::Unavailable,
             Err(Full::Busy) => {
                 drop(records);
                 Answer::Again(Box::new(Input::Put {
@@ -580,7 +585,7 @@ impl Core {
                 assert_eq!(u128::from(first), seed);
                 Answer::Stored(first)
             }
-            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Disk | Full::TooLarge) => Answer::Unavailable,
             Err(Full::Busy) => {
                 drop(records);
                 Answer::Again(Box::new(Input::Send {

@@ -113,6 +113,8 @@ codes! {
     StorageCorrupt = 11 "STORAGE_CORRUPT",
     /// The target's or queue's bound is reached.
     QueueFull = 12 "QUEUE_FULL",
+    /// What came of it is larger than can be stored at once.
+    TooLarge = 13 "TOO_LARGE",
 }
 
 #[cfg(test)]

@@ -81,6 +81,23 @@ enum Read {
 /// The firing that a decision ends, with its record; `None` when it tells of a failure.
 type Ends = Option<(Box<Attempt>, Vec<u8>)>;
 
+/// Why nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Unwritten {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("it is larger than the journal takes at once")]
+    TooLarge,
+    #[error("the decision panicked")]
+    Panicked,
+}
+
+impl From<Unwritten> for Unavailable {
+    fn from(_: Unwritten) -> Self {
+        Self
+    }
+}
+
 /// A block that the core has taken.
 struct Written(Taken);
 
@@ -100,7 +117,7 @@ impl Written {
 
 /// A block with what the history is to know of it, which lies so far behind its first record.
 struct Told {
-    written: Written,
+    written: Result<Written, Unwritten>,
     rows: Option<(u64, Vec<Row>, Coming)>,
 }
 
@@ -251,23 +268,28 @@ impl Decisions {
     }
 
     /// Ends what was decided, in order, when it is durable.
-    async fn conclude(self, mut written: mpsc::Receiver<(Result<Told, Unavailable>, Ends)>) {
+    async fn conclude(self, mut written: mpsc::Receiver<(Result<Told, Unwritten>, Ends)>) {
         while let Some((told, ends)) = written.recv().await {
             let done = match told {
                 Ok(told) => self.settle(told).await,
-                Err(Unavailable) => Err(Unavailable),
+                Err(why) => Err(why),
             };
             match (ends, done) {
                 // Its end is written; this frees its slot.
                 (Some((attempt, record)), Ok(())) => {
                     self.end(attempt, Outcome::Delivered, Some(record));
                 }
-                (Some((attempt, record)), Err(Unavailable)) => {
-                    self.put_off(attempt, Some(record), "the journal takes nothing");
+                (Some((attempt, record)), Err(Unwritten::TooLarge)) => {
+                    let text = "What the event fires is larger than can be stored at once.";
+                    let failure = Failure::new(Code::TooLarge, text);
+                    self.end(attempt, Outcome::Refused(failure), Some(record));
+                }
+                (Some((attempt, record)), Err(why)) => {
+                    self.put_off(attempt, Some(record), &why.to_string());
                 }
                 (None, done) => {
-                    if done.is_err() {
-                        tracing::error!("a delivery was given up and its firing could not be told");
+                    if let Err(why) = done {
+                        tracing::error!(%why, "a delivery was given up and its firing could not be told");
                     }
                     self.inner.under_way.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -353,7 +375,7 @@ impl Decisions {
         attempt: &Attempt,
         bytes: &[u8],
         event: &Event,
-    ) -> Result<Told, Unavailable> {
+    ) -> Result<Told, Unwritten> {
         let record = Record::decode(bytes).ok();
         let record = record.as_ref().and_then(Record::event).copied();
         let name = format!(
@@ -367,30 +389,39 @@ impl Decisions {
             let mut rows = Vec::new();
             let mut records = Vec::new();
             if let Some(record) = record {
-                let documents = self.documents();
-                let kept = self.inner.bus.kept().read();
-                let raised = raised(&documents, event);
-                let now = Now {
-                    wall: self.inner.bus.now().wall_ms,
-                    duplicate: DUPLICATE_MS_DEFAULT,
+                let source = Source {
+                    routing: &routing,
+                    event,
+                    record,
+                    firing: &firing,
                 };
-                let fired = firing::fire(&documents, &kept.state, event, &raised, now, &firing);
-                if let Some(fired) = fired {
-                    let source = Source {
-                        routing: &routing,
-                        event,
-                        record,
-                        firing: &firing,
-                    };
-                    rows.push(Row::Firing(self.block(&source, fired, &mut records)));
-                }
+                let row = isolated(record.id, || self.fire_with(&source, &mut records))?;
+                rows.extend(row.map(Row::Firing));
             }
             let ends = Some(Box::new(attempt.clone()));
-            if let Some(told) = self.tell(rows, records, ends, matched_running).await? {
+            if let Some(told) = self.tell(rows, records, ends, matched_running).await {
                 return Ok(told);
             }
         }
-        Err(Unavailable)
+        Err(Unavailable.into())
+    }
+
+    /// The records of what an event fires, and its row; `None` when nothing covers it.
+    fn fire_with(
+        &self,
+        source: &Source<'_>,
+        records: &mut Vec<(Option<u128>, Vec<u8>)>,
+    ) -> Option<FiringRow> {
+        let documents = self.documents();
+        let kept = self.inner.bus.kept().read();
+        let raised = raised(&documents, source.event);
+        let now = Now {
+            wall: self.inner.bus.now().wall_ms,
+            duplicate: DUPLICATE_MS_DEFAULT,
+        };
+        let (event, firing) = (source.event, source.firing);
+        let fired = firing::fire(&documents, &kept.state, event, &raised, now, firing)?;
+        Some(self.block(source, fired, records))
     }
 
     /// Writes a block and what the history is to know of it; `None` if it was routed by rules that are gone.
@@ -400,7 +431,7 @@ impl Decisions {
         mut records: Vec<(Option<u128>, Vec<u8>)>,
         ends: Option<Box<Attempt>>,
         matched_running: u64,
-    ) -> Result<Option<Told>, Unavailable> {
+    ) -> Option<Told> {
         let index = records.len() as u64;
         let history = self.inner.bus.history();
         let coming = (!rows.is_empty()).then(|| history.coming());
@@ -409,24 +440,27 @@ impl Decisions {
             records.push((Some(history::KEY), annex(&entry)));
         }
         let written = self.write(records, ends, matched_running).await;
-        if coming.is_some() && written.is_err() {
-            history.unsure();
-        }
         let Entry::History(rows) = entry else {
             unreachable!("made above")
         };
         let rows = coming.map(|coming| (index, rows, coming));
-        Ok(written?.map(|written| Told { written, rows }))
+        let written = written.transpose()?;
+        Some(Told { written, rows })
     }
 
-    /// Waits until what was told is durable, and hands it to the history.
-    async fn settle(&self, told: Told) -> Result<(), Unavailable> {
+    /// Waits until what was told is durable, and hands it to the history. One after another: a doubt is of
+    /// what comes behind all that was told before.
+    async fn settle(&self, told: Told) -> Result<(), Unwritten> {
         let history = self.inner.bus.history();
-        let first = told.written.durable().await;
+        let first = match told.written {
+            Ok(written) => written.durable().await.map_err(Unwritten::from),
+            Err(why) => Err(why),
+        };
         if let Some((index, rows, coming)) = told.rows {
             match first {
                 Ok(first) => history.record(first + index, rows, coming),
-                Err(Unavailable) => history.unsure(),
+                Err(Unwritten::Unavailable(_)) => history.unsure(),
+                Err(Unwritten::TooLarge | Unwritten::Panicked) => {}
             }
         }
         first.map(drop)
@@ -438,7 +472,7 @@ impl Decisions {
         records: Vec<(Option<u128>, Vec<u8>)>,
         ends: Option<Box<Attempt>>,
         matched_running: u64,
-    ) -> Result<Option<Written>, Unavailable> {
+    ) -> Result<Option<Written>, Unwritten> {
         let decided = Box::new(Decided {
             records,
             ends,
@@ -448,6 +482,7 @@ impl Decisions {
         let taken = bus.ask_ahead(|request| Input::Decided(request, decided));
         match taken.await? {
             Taken::Answered(Answer::MatchAgain) => Ok(None),
+            Taken::Answered(Answer::TooLarge) => Err(Unwritten::TooLarge),
             taken => Ok(Some(Written(taken))),
         }
     }
@@ -610,7 +645,7 @@ impl Decisions {
         (Some(event_key(source.record.id)), made.encode())
     }
 
-    async fn note_failure(&self, note: Note, failure: &Failure) -> Result<Told, Unavailable> {
+    async fn note_failure(&self, note: Note, failure: &Failure) -> Result<Told, Unwritten> {
         let _turn = self.inner.turn.lock().await;
         let (object, why) = (note.object.to_string(), failure.text.clone());
         let Note {
@@ -649,8 +684,8 @@ impl Decisions {
             }
         };
         let now = self.inner.bus.now().running_ms;
-        let told = self.tell(vec![row], records, None, now).await?;
-        told.ok_or(Unavailable)
+        let told = self.tell(vec![row], records, None, now).await;
+        told.ok_or(Unavailable.into())
     }
 
     /// Decides about an event and changes nothing (HIS-6).
@@ -829,6 +864,7 @@ impl Decisions {
         let same = same.map_err(|_| Unavailable)?;
         let same = same.ok_or(TickError::NoMonitor)?;
         let mut before: Option<Written> = None;
+        let mut objects = PAGE;
         loop {
             let turn = self.inner.turn.lock().await;
             let (matched_running, routing) = self.inner.bus.routing();
@@ -836,17 +872,30 @@ impl Decisions {
                 let kept = self.inner.bus.kept().read();
                 let documents = self.documents();
                 let home = &self.inner.bus.identity().home;
-                let page = scan::page(&documents, &kept.state, home, monitor, tick, &same, PAGE);
+                let page = scan::page(&documents, &kept.state, home, monitor, tick, &same, objects);
                 let page = page.ok_or(TickError::NoMonitor)?;
                 let events = page.emissions.iter();
                 let mut records: Vec<_> = events.filter_map(|it| self.emit(it, &routing)).collect();
                 records.push((None, annex(&Entry::Effects(page.effects))));
                 (records, page.done)
             };
-            let written = self.write(records, None, matched_running).await?;
+            let written = self.write(records, None, matched_running).await;
             drop(turn);
-            // Of rules that changed meanwhile, the same page is asked again.
-            let Some(written) = written else { continue };
+            let written = match written {
+                Ok(Some(written)) => written,
+                // Of rules that changed meanwhile, the same page is asked again.
+                Ok(None) => continue,
+                // And of what no block holds, half a page.
+                Err(Unwritten::TooLarge) if 1 < objects => {
+                    objects /= 2;
+                    continue;
+                }
+                Err(why) => {
+                    tracing::error!(monitor, tick, %why, "a page of a scan cannot be stored");
+                    return Err(Unavailable.into());
+                }
+            };
+            objects = PAGE;
             if let Some(done) = done {
                 // What was written before is durable with it.
                 written.durable().await?;
@@ -942,6 +991,16 @@ impl Drop for Scanning {
     }
 }
 
+/// What `decide` comes to. Should it panic, that is about this one event: others are still decided about, and
+/// this one is attempted again until it is given up.
+fn isolated<T>(event: &str, decide: impl FnOnce() -> T) -> Result<T, Unwritten> {
+    // It holds no lock for writing, and what it made so far is dropped.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decide)).map_err(|_| {
+        tracing::error!(event, "a decision panicked; this is a fault of the server");
+        Unwritten::Panicked
+    })
+}
+
 fn annex(entry: &Entry) -> Vec<u8> {
     Record::Annex {
         bytes: &entry.encode(),
@@ -965,4 +1024,16 @@ fn raised(documents: &Documents, event: &Event) -> Raised {
         monitors.find(|it| scan::id(&it.name, &object, event.time) == event.text("id"))
     });
     by.map_or(Raised::Outside, |it| Raised::Monitor(it.name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Unwritten, isolated};
+
+    #[test]
+    fn a_panic_is_of_one_event() {
+        assert_eq!(isolated("a", || 1), Ok(1));
+        let panics = || -> u8 { panic!("as it should") };
+        assert_eq!(isolated("b", panics), Err(Unwritten::Panicked));
+    }
 }

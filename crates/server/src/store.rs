@@ -323,7 +323,8 @@ impl Append for Appender {
                 ))
             }
             Err(AppendError::NotReady) => Err(Full::Busy),
-            Err(AppendError::Full | AppendError::TooLarge | AppendError::Failed) => Err(Full::Disk),
+            Err(AppendError::TooLarge) => Err(Full::TooLarge),
+            Err(AppendError::Full | AppendError::Failed) => Err(Full::Disk),
         }
     }
 

@@ -345,6 +345,7 @@ impl Core {
         let answer = match self.append(now, &records, reserve, journal) {
             Ok(first) => Answer::Stored(first),
             Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::TooLarge) => Answer::TooLarge,
             Err(Full::Busy) => Answer::Again(Box::new(Input::Decided(request, Box::new(decided)))),
         };
         self.answer(request, answer);
@@ -607,7 +608,7 @@ impl Core {
         }
         let answer = match self.record(now, &records, true, journal) {
             Ok(_) => Answer::Redriven(records.len()),
-            Err(Full::Disk) => Answer::Unavailable,
+            Err(Full::Disk | Full::TooLarge) => Answer::Unavailable,
             Err(Full::Busy) => Answer::Again(Box::new(Input::Redrive {
                 request,
                 queue,
