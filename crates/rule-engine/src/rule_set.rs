@@ -198,6 +198,7 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
                     &mut met,
                     |path, key| reader.is_only(path, key),
                     |path| reader.only(path),
+                    |path, leaf| any_holds(path, leaf, event, reader),
                 )
                 .unwrap_or_else(|| {
                     verify(
@@ -229,12 +230,17 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
 
     /// Compiles an alternative and lets it wait. Gives its number.
     fn add_alternative(&mut self, id: Id, next: u32, alternative: &Alternative) -> u32 {
-        let leaves: Vec<Compiled<Arc<Leaf>, Vec<u32>>> = alternative
+        let mut leaves: Vec<Compiled<Arc<Leaf>, Vec<u32>>> = alternative
             .leaves
             .iter()
             .map(|leaf| self.compile(leaf))
             .collect();
         let access = self.access(&leaves, alternative);
+        if let Some(leaf) = access.map(|place| &mut leaves[place])
+            && let Ask::Leaf(it) = &leaf.ask
+        {
+            leaf.is_told = it.matchers.iter().all(keys::tell);
+        }
         let path = access.map_or(wanted::ROOT, |place| leaves[place].path);
         let leaf = access.map(|place| (&leaves[place].ask, &alternative.leaves[place]));
         let mut specs = Vec::new();
@@ -349,6 +355,7 @@ impl<Id: Copy + Ord + Hash> RuleSet<Id> {
         Compiled {
             path,
             absent: leaf.absent,
+            is_told: false,
             ask,
         }
     }
@@ -459,11 +466,22 @@ fn holds(ask: &Ask<&Leaf, &[u32]>, event: &[u8], reader: &Reader, field: &Field)
         Ask::Any(keys) => keys.contains(&field.key),
         Ask::None(keys) => !keys.contains(&field.key),
         Ask::Present => true,
-        Ask::Leaf(leaf) => reader.is_in_range(leaf, field).unwrap_or_else(|| {
-            let value = || reader.value(event, field);
-            reader.may_be_in_range(leaf, field) && value().is_some_and(|value| leaf.holds(&value))
-        }),
+        Ask::Leaf(leaf) => leaf_holds(leaf, event, reader, field),
     }
+}
+
+fn leaf_holds(leaf: &Leaf, event: &[u8], reader: &Reader, field: &Field) -> bool {
+    reader.is_in_range(leaf, field).unwrap_or_else(|| {
+        let value = || reader.value(event, field);
+        reader.may_be_in_range(leaf, field) && value().is_some_and(|value| leaf.holds(&value))
+    })
+}
+
+/// True when a field of a path satisfies a leaf.
+#[inline(never)]
+fn any_holds(path: u32, leaf: &Leaf, event: &[u8], reader: &Reader) -> bool {
+    let mut fields = reader.at(path);
+    fields.any(|field| leaf_holds(leaf, event, reader, field))
 }
 
 /// What the fields of a path, which are several or lie in arrays of containers, say to a leaf:
@@ -515,9 +533,7 @@ fn verify<Id: Copy>(
             Ask::Any(keys) => keys.contains(&key),
             Ask::None(keys) => !keys.contains(&key),
             Ask::Present => true,
-            Ask::Leaf(_) => reader
-                .at(leaf.path)
-                .any(|field| holds(&leaf.ask, event, reader, field)),
+            Ask::Leaf(it) => any_holds(leaf.path, it, event, reader),
         };
         if !met {
             return false;

@@ -509,6 +509,20 @@ pub(super) fn specs<'l>(matcher: &'l Matcher, out: &mut Vec<Spec<'l>>) {
     }
 }
 
+/// True when every value that has one of the matcher's keys is one that it holds for.
+pub(super) fn tell(matcher: &Matcher) -> bool {
+    let Matcher::Text(text) = matcher else {
+        return false;
+    };
+    match text {
+        TextMatcher::Prefix(_) | TextMatcher::Suffix(_) | TextMatcher::Exactly(_) => true,
+        TextMatcher::PrefixIgnoreCase(folded)
+        | TextMatcher::SuffixIgnoreCase(folded)
+        | TextMatcher::EqualsIgnoreCase(folded) => matches!(folded, Folded::Ascii(_)),
+        TextMatcher::Address(_) | TextMatcher::Block(_) | TextMatcher::Wildcard(_) => false,
+    }
+}
+
 fn text_specs<'l>(text: &'l TextMatcher, out: &mut Vec<Spec<'l>>) {
     let folded = |folded: &'l Folded, kind: Kind| match folded {
         Folded::Ascii(text) => Spec::new(kind, text.to_ascii_lowercase().into_bytes()),

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | each | a key that it waits at |
 //! | 1 for each leaf | the path |
-//! | 1 | kind of the leaf (2 bits), whether absence will do (1), and a count or index (29) |
+//! | 1 | kind of the leaf (2 bits), whether absence will do (1), whether a value whose key it waits at meets it (1), and a count or index (28) |
 //! | count | for `Any` and `None`: keys of plain values |
 //!
 //! A leaf that is more than plain values keeps the [`Leaf`] of the pattern, by its index in the
@@ -44,6 +44,8 @@ pub(super) struct Compiled<L, K> {
     pub(super) path: u32,
     /// It also holds where the path has no value.
     pub(super) absent: bool,
+    /// The alternative waits at its keys, and a value that has one of them meets it.
+    pub(super) is_told: bool,
     pub(super) ask: Ask<L, K>,
 }
 
@@ -121,7 +123,8 @@ const LEAF: u32 = 3;
 /// One key, of one plain value.
 const ONE: u32 = ANY << 30 | 1;
 const ABSENT: u32 = 1 << 29;
-const COUNT: u32 = ABSENT - 1;
+const TOLD: u32 = 1 << 28;
+const COUNT: u32 = TOLD - 1;
 
 impl<'r, Id: Copy> Record<'r, Id> {
     /// The keys that it waits at.
@@ -134,16 +137,17 @@ impl<'r, Id: Copy> Record<'r, Id> {
         self.page.next[self.number as usize % PAGE]
     }
 
-    /// Whether it matches, as far as its leaves are plain values and `only` gives the key of the
-    /// one field of each path. `None` when there is more to look at. `is_only` is as `only`, for
-    /// one key. `met` are first words of the one before that this event meets: rules that wait
-    /// for the same value often begin alike.
+    /// Whether it matches, as far as `only` gives the key of the one field of each path. `None` when
+    /// there is more to look at. `is_only` is as `only`, for one key; `holds` says whether the one
+    /// field of a path is as a leaf asks. `met` are first words of the one before that this event meets: rules that wait
+    /// for the same value often begin alike. It was found by a key that it waits at.
     #[inline(always)]
     pub(super) fn decide(
         &self,
         met: &mut &'r [u32],
         is_only: impl Fn(u32, u32) -> bool,
         only: impl Fn(u32) -> Option<u32>,
+        holds: impl Fn(u32, &Leaf) -> bool,
     ) -> Option<bool> {
         let mut words = match self.words.strip_prefix(*met) {
             Some(rest) if !met.is_empty() => rest,
@@ -163,23 +167,31 @@ impl<'r, Id: Copy> Record<'r, Id> {
             let [path, kind, rest @ ..] = words else {
                 return Some(true);
             };
-            let (keys, rest) = rest.split_at_checked((kind & COUNT) as usize)?;
             let key = only(*path)?;
-            match kind >> 30 {
-                ANY if is_one(keys, key) => {}
-                NONE if !is_one(keys, key) => {}
-                ANY | NONE => return Some(false),
-                _ => return None,
+            let count = (kind & COUNT) as usize;
+            let (is_met, behind) = match kind >> 30 {
+                PRESENT => (true, rest),
+                LEAF => (
+                    kind & TOLD != 0 || holds(*path, self.page.leaf(count)),
+                    rest,
+                ),
+                kind => {
+                    let (keys, behind) = rest.split_at(count);
+                    (is_one(keys, key) == (kind == ANY), behind)
+                }
+            };
+            if !is_met {
+                return Some(false);
             }
-            words = rest;
+            words = behind;
         }
     }
 
     #[inline(always)]
-    pub(super) fn leaves(&self) -> Leaves<'r> {
+    pub(super) fn leaves(&self) -> Leaves<'r, Id> {
         Leaves {
             words: self.words,
-            leaves: &self.page.leaves,
+            page: self.page,
         }
     }
 }
@@ -196,12 +208,12 @@ fn is_one(keys: &[u32], key: u32) -> bool {
 
 /// The leaves of an alternative in turn.
 #[derive(Debug)]
-pub(super) struct Leaves<'r> {
+pub(super) struct Leaves<'r, Id> {
     words: &'r [u32],
-    leaves: &'r [Option<Arc<Leaf>>],
+    page: &'r Page<Id>,
 }
 
-impl<'r> Iterator for Leaves<'r> {
+impl<'r, Id: Copy> Iterator for Leaves<'r, Id> {
     type Item = Compiled<&'r Leaf, &'r [u32]>;
 
     #[inline(always)]
@@ -217,11 +229,12 @@ impl<'r> Iterator for Leaves<'r> {
             ANY => Ask::Any(keys),
             NONE => Ask::None(keys),
             PRESENT => Ask::Present,
-            _ => Ask::Leaf(&**self.leaves[count].as_ref().expect("kept while it is used")),
+            _ => Ask::Leaf(self.page.leaf(count)),
         };
         Some(Compiled {
             path: *path,
             absent: kind & ABSENT != 0,
+            is_told: kind & TOLD != 0,
             ask,
         })
     }
@@ -333,6 +346,10 @@ impl<Id: Copy> Page<Id> {
         self.words[span].split_at(waits)
     }
 
+    fn leaf(&self, index: usize) -> &Leaf {
+        self.leaves[index].as_ref().expect("kept while it is used")
+    }
+
     fn push(&mut self, leaf: &Compiled<Arc<Leaf>, Vec<u32>>) {
         let (kind, keys, number) = match &leaf.ask {
             Ask::Any(keys) => (ANY, &keys[..], count(keys.len())),
@@ -349,7 +366,9 @@ impl<Id: Copy> Page<Id> {
             }
         };
         let absent = if leaf.absent { ABSENT } else { 0 };
-        self.words.extend([leaf.path, kind << 30 | absent | number]);
+        let told = if leaf.is_told { TOLD } else { 0 };
+        self.words
+            .extend([leaf.path, kind << 30 | absent | told | number]);
         self.words.extend_from_slice(keys);
     }
 
@@ -392,7 +411,7 @@ impl<Id: Copy> Page<Id> {
 }
 
 fn count(number: usize) -> u32 {
-    let number = u32::try_from(number).expect("a pattern has fewer than 2^29 conditions");
+    let number = u32::try_from(number).expect("a pattern has fewer than 2^28 conditions");
     assert!(number <= COUNT);
     number
 }
