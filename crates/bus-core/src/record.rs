@@ -814,15 +814,38 @@ mod tests {
         }
     }
 
+    const EVENT: Event<'_> = Event {
+        accepted_ms: 5,
+        id: "id",
+        bus: "default",
+        trace: "",
+        envelope: b"{}",
+    };
+
+    fn letter(key: &str) -> DeadLetter<'_> {
+        DeadLetter {
+            delivery: None,
+            version: 1,
+            queue: 2,
+            position: Position::local(3),
+            index: 1,
+            failure: Failure::new(Code::Timeout, "slow"),
+            exhausted: None,
+            attempts: 7,
+            at_ms: 1,
+            rule_arn: "r",
+            target_arn: "t",
+            rule: "rule",
+            target: "target",
+            body: b"",
+            event: EVENT,
+            key,
+        }
+    }
+
     #[test]
     fn records_read_as_they_were_written() {
-        let event = Event {
-            accepted_ms: 5,
-            id: "id",
-            bus: "default",
-            trace: "",
-            envelope: b"{}",
-        };
+        let event = EVENT;
         let key = Key {
             sequence: 9,
             index: 2,
@@ -852,21 +875,9 @@ mod tests {
             },
             Record::DeadLetter(DeadLetter {
                 delivery: Some(key),
-                version: 1,
-                queue: 2,
-                position: Position::local(3),
-                index: 1,
                 failure,
                 exhausted: Some(Exhausted::Age),
-                attempts: 7,
-                at_ms: 1,
-                rule_arn: "r",
-                target_arn: "t",
-                rule: "rule",
-                target: "target",
-                body: b"",
-                event,
-                key: "once",
+                ..letter("once")
             }),
             Record::Enqueue {
                 delivery: key,
@@ -944,32 +955,7 @@ mod tests {
 
     #[test]
     fn a_dead_letter_of_before_has_no_key() {
-        let letter = |key| {
-            Record::DeadLetter(DeadLetter {
-                delivery: None,
-                version: 1,
-                queue: 2,
-                position: Position::local(3),
-                index: 1,
-                failure: Failure::new(Code::Timeout, "slow"),
-                exhausted: None,
-                attempts: 7,
-                at_ms: 1,
-                rule_arn: "r",
-                target_arn: "t",
-                rule: "rule",
-                target: "target",
-                body: b"",
-                event: Event {
-                    accepted_ms: 5,
-                    id: "id",
-                    bus: "default",
-                    trace: "",
-                    envelope: b"{}",
-                },
-                key,
-            })
-        };
+        let letter = |key| Record::DeadLetter(letter(key));
         let written = letter("once").encode();
         assert_eq!(Record::decode(&written).unwrap(), letter("once"));
         let before = &written[..written.len() - "....once".len()];

@@ -191,15 +191,8 @@ pub fn page(
     limit: usize,
 ) -> Option<Page> {
     assert!(0 < limit);
-    let monitor = documents.monitor(monitor)?;
-    let scan = Scan {
-        monitor,
-        entry: documents.entry(&monitor.event)?,
-        home,
-        state,
-        same,
-        tick,
-    };
+    let scan = Scan::new(documents, state, home, monitor, tick, same)?;
+    let monitor = scan.monitor;
     let scans = state.scans(&monitor.name);
     let running = scans.running.filter(|running| running.tick == tick);
     let is_done = running.is_none() && scans.done == Some(tick);
@@ -283,15 +276,8 @@ pub fn trial(
     same: &Same,
     object: &Object,
 ) -> Option<Trial> {
-    let monitor = documents.monitor(monitor)?;
-    let scan = Scan {
-        monitor,
-        entry: documents.entry(&monitor.event)?,
-        home,
-        state,
-        same,
-        tick,
-    };
+    let scan = Scan::new(documents, state, home, monitor, tick, same)?;
+    let monitor = scan.monitor;
     let (subject, text) = (&object.object, object.to_json().to_string());
     let (parameters, passed_over) = scan.parameters(&text);
     let kept_back = match scan.refusal(subject, &text, &parameters) {
@@ -343,7 +329,27 @@ struct Scan<'a> {
     tick: i64,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    /// `None` when the documents have no such monitor.
+    fn new(
+        documents: &'a Documents,
+        state: &'a State,
+        home: &'a Home,
+        monitor: &str,
+        tick: i64,
+        same: &'a Same,
+    ) -> Option<Self> {
+        let monitor = documents.monitor(monitor)?;
+        Some(Scan {
+            monitor,
+            entry: documents.entry(&monitor.event)?,
+            home,
+            state,
+            same,
+            tick,
+        })
+    }
+
     /// Whether an object is selected, and how many values of parameters were no duration.
     fn selects(&self, object: &Ref, text: &str) -> (bool, u64) {
         let (parameters, passed_over) = self.parameters(text);

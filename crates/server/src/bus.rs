@@ -911,3 +911,16 @@ impl Owner {
         }
     }
 }
+
+/// Makes no attempt: for tests of what stands around the bus.
+#[cfg(test)]
+pub(crate) struct Nobody;
+
+#[cfg(test)]
+impl Dispatch for Nobody {
+    fn dispatch(&self, _: Box<Attempt>) {}
+    fn gave_up(&self, _: Box<[u8]>, _: Failure) {}
+    fn under_way(&self) -> usize {
+        0
+    }
+}

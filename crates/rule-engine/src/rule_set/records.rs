@@ -137,10 +137,11 @@ impl<'r, Id: Copy> Record<'r, Id> {
         self.page.next[self.number as usize % PAGE]
     }
 
-    /// Whether it matches, as far as `only` gives the key of the one field of each path. `None` when
-    /// there is more to look at. `is_only` is as `only`, for one key; `holds` says whether the one
-    /// field of a path is as a leaf asks. `met` are first words of the one before that this event meets: rules that wait
-    /// for the same value often begin alike. It was found by a key that it waits at.
+    /// Whether it matches, which was found by a key that it waits at, as far as `only` gives the key
+    /// of the one field of each path. `None` when there is more to look at. `is_only` is as `only`,
+    /// for one key; `holds` says whether the one field of a path is as a leaf asks. `met` are first
+    /// words of the record before that the event meets: rules that wait for the same value often
+    /// begin alike.
     #[inline(always)]
     pub(super) fn decide(
         &self,

@@ -1,11 +1,10 @@
 use super::*;
-use crate::bus::{Dispatch, Options};
+use crate::bus::{Nobody, Options};
 use crate::config::Config;
 use crate::store;
-use bus_core::core::{Attempt, Control, Receive, Settings};
+use bus_core::core::{Control, Receive, Settings};
 use bus_core::document::{Origin, Rule, RuleState, Target};
 use bus_core::name::{Home, QueueName, TargetId};
-use bus_core::outcome::Failure;
 use std::thread::JoinHandle;
 
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -51,16 +50,6 @@ fn a_calendar_is_followed_to_its_end() {
     plan.set(&name, None);
     assert_eq!(plan.next(), None);
     assert!(plan.rules.is_empty());
-}
-
-struct Nobody;
-
-impl Dispatch for Nobody {
-    fn dispatch(&self, _: Box<Attempt>) {}
-    fn gave_up(&self, _: Box<[u8]>, _: Failure) {}
-    fn under_way(&self) -> usize {
-        0
-    }
 }
 
 /// A bus without doors, and time that the test keeps.

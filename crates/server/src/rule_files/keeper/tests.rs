@@ -1,22 +1,11 @@
 //! What is in force when files, journal or disk are not as they should be.
 
 use super::*;
-use crate::bus::{Dispatch, Options};
+use crate::bus::{Nobody, Options};
 use crate::config::Config;
 use crate::rule_files::tests::context;
 use crate::store;
-use bus_core::core::{Attempt, Settings};
-use bus_core::outcome::Failure;
-
-struct Nobody;
-
-impl Dispatch for Nobody {
-    fn dispatch(&self, _: Box<Attempt>) {}
-    fn gave_up(&self, _: Box<[u8]>, _: Failure) {}
-    fn under_way(&self) -> usize {
-        0
-    }
-}
+use bus_core::core::Settings;
 
 /// A bus without doors whose journal takes blocks of 4 MiB, and a folder of files.
 struct Stage {
