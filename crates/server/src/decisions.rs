@@ -32,6 +32,7 @@ use lifecycle::scan::{self, Done, Emission, Same, Trial};
 use lifecycle::state::Draft;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
@@ -325,7 +326,9 @@ impl Decisions {
             let read = |job| match job {
                 Job::Fire(attempt) => {
                     let record = bus.read_blocking(attempt.place);
-                    let event = record.as_deref().ok().and_then(read_event);
+                    let event = record.as_deref().ok();
+                    let read = |it| isolated(&attempt.delivery.sequence, || read_event(it));
+                    let event = event.and_then(|it| read(it).ok()?);
                     (Job::Fire(attempt), Some((record, event)))
                 }
                 Job::GaveUp(..) => (job, None),
@@ -395,7 +398,9 @@ impl Decisions {
                     record,
                     firing: &firing,
                 };
-                let row = isolated(record.id, || self.fire_with(&source, &mut records))?;
+                let row = isolated(&attempt.delivery.sequence, || {
+                    self.fire_with(&source, &mut records)
+                })?;
                 rows.extend(row.map(Row::Firing));
             }
             let ends = Some(Box::new(attempt.clone()));
@@ -666,10 +671,12 @@ impl Decisions {
             },
             Some(notice) => {
                 let key = (firing, object, trigger, notice.action, notice.profile);
-                let kept = self.inner.bus.kept().read();
-                let step = notice.step.as_ref();
-                let step = step.filter(|_| kept.is_last(&key, &to, notice.held_by));
-                let back = step.and_then(|step| take_back(&kept.state, step));
+                let back = isolated(&key.0, || {
+                    let kept = self.inner.bus.kept().read();
+                    let step = notice.step.as_ref();
+                    let step = step.filter(|_| kept.is_last(&key, &to, notice.held_by));
+                    step.and_then(|step| take_back(&kept.state, step))
+                })?;
                 records.extend(back.map(|it| (None, annex(&Entry::Effects(vec![it])))));
                 let (firing, object, trigger, action, profile) = key;
                 Row::GaveUp {
@@ -864,7 +871,7 @@ impl Decisions {
         let same = same.map_err(|_| Unavailable)?;
         let same = same.ok_or(TickError::NoMonitor)?;
         let mut before: Option<Written> = None;
-        let mut objects = PAGE;
+        let (mut objects, mut with_events) = (PAGE, true);
         loop {
             let turn = self.inner.turn.lock().await;
             let (matched_running, routing) = self.inner.bus.routing();
@@ -874,7 +881,7 @@ impl Decisions {
                 let home = &self.inner.bus.identity().home;
                 let page = scan::page(&documents, &kept.state, home, monitor, tick, &same, objects);
                 let page = page.ok_or(TickError::NoMonitor)?;
-                let events = page.emissions.iter();
+                let events = page.emissions.iter().filter(|_| with_events);
                 let mut records: Vec<_> = events.filter_map(|it| self.emit(it, &routing)).collect();
                 records.push((None, annex(&Entry::Effects(page.effects))));
                 (records, page.done)
@@ -890,12 +897,22 @@ impl Decisions {
                     objects /= 2;
                     continue;
                 }
+                // The scan goes on without what cannot be.
+                Err(Unwritten::TooLarge) if with_events => {
+                    tracing::error!(
+                        monitor,
+                        tick,
+                        "the event about one object is larger than can be stored at once; it is left out"
+                    );
+                    with_events = false;
+                    continue;
+                }
                 Err(why) => {
                     tracing::error!(monitor, tick, %why, "a page of a scan cannot be stored");
                     return Err(Unavailable.into());
                 }
             };
-            objects = PAGE;
+            (objects, with_events) = (PAGE, true);
             if let Some(done) = done {
                 // What was written before is durable with it.
                 written.durable().await?;
@@ -992,11 +1009,11 @@ impl Drop for Scanning {
 }
 
 /// What `decide` comes to. Should it panic, that is about this one event: others are still decided about, and
-/// this one is attempted again until it is given up.
-fn isolated<T>(event: &str, decide: impl FnOnce() -> T) -> Result<T, Unwritten> {
+/// this one is attempted again until it is given up. `of` is the number of its record, or its firing.
+fn isolated<T>(of: &dyn Display, decide: impl FnOnce() -> T) -> Result<T, Unwritten> {
     // It holds no lock for writing, and what it made so far is dropped.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(decide)).map_err(|_| {
-        tracing::error!(event, "a decision panicked; this is a fault of the server");
+        tracing::error!(%of, "a decision panicked; this is a fault of the server");
         Unwritten::Panicked
     })
 }
@@ -1032,8 +1049,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_of_one_event() {
-        assert_eq!(isolated("a", || 1), Ok(1));
+        assert_eq!(isolated(&1, || 1), Ok(1));
         let panics = || -> u8 { panic!("as it should") };
-        assert_eq!(isolated("b", panics), Err(Unwritten::Panicked));
+        assert_eq!(isolated(&2, panics), Err(Unwritten::Panicked));
     }
 }

@@ -206,7 +206,8 @@ struct Reader {
 
 impl journal::Replay for Reader {
     fn snapshot(&mut self, _: Sequence, chunk: &[u8]) -> Result<(), String> {
-        self.state.restore(chunk).map_err(|e| e.to_string())
+        let restored = self.state.restore(chunk);
+        restored.map_err(|e| format!("the snapshot is of another version: {e}"))
     }
 
     fn record(
@@ -225,7 +226,10 @@ impl journal::Replay for Reader {
                 self.state
                     .apply(now, sequence, from_journal(place), &record)
             })
-            .map_err(|e| format!("record {sequence}: {e}"))
+            .map_err(|e| {
+                let segment = place.segment.0;
+                format!("record {sequence} in segment {segment} is of another version: {e}")
+            })
     }
 }
 
@@ -356,7 +360,8 @@ mod tests {
             reader.record(&stamp, 7, place, &body)
         };
         assert_eq!(read(br#"{"Effects":[]}"#), Ok(()));
-        let refused = "record 7: unknown entry of the annex in a record";
+        let refused =
+            "record 7 in segment 0 is of another version: unknown entry of the annex in a record";
         assert_eq!(
             read(br#"{"Effects":[{"PutObject":{}}]}"#),
             Err(refused.to_owned())

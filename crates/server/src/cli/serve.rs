@@ -7,6 +7,7 @@ use crate::history::HistoryError;
 use crate::serve::{ServeError, Server};
 use crate::store::StoreError;
 use clap::Args;
+use journal::file::OpenError;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -213,9 +214,9 @@ fn explain(error: ServeError, json: bool) -> Failure {
         ServeError::Store(StoreError::Locked(_)) => {
             "stop the other one first, or name another directory with --data DIR"
         }
-        ServeError::Store(StoreError::Format { .. }) => {
-            "start the busbar that wrote it, or name another directory with --data DIR"
-        }
+        ServeError::Store(
+            StoreError::Format { .. } | StoreError::Journal(OpenError::Replay(_)),
+        ) => "start the busbar that wrote it, or name another directory with --data DIR",
         ServeError::Store(StoreError::Journal(_)) => {
             "look at it with `busbar data check --data DIR`, restore the directory from a copy, or start without the \
              damaged records with --accept-data-loss"
