@@ -19,6 +19,8 @@ const TOGETHER: usize = 1_000;
 const REPETITIONS: usize = 2;
 /// A debug build on a shared machine, firing one after another.
 const BOUND: Duration = Duration::from_secs(240);
+/// Between two attempts to begin a scan.
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn setting(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
@@ -108,11 +110,20 @@ fn begin(server: &Server, tick: usize) {
     if is_there() {
         return;
     }
-    // Its answer may never come: the scan is what counts.
+    // Refused while the end of the scan before, which is already told, is still being synced. The answer to
+    // the one that is taken may never come: the scan is what counts.
     let (api, body) = (server.api, json!({"At": moment(tick)}).to_string());
     std::thread::spawn(move || {
         let path = "/v1/monitors/lamps/ticks";
-        drop(call(api, "POST", path, &[], body.as_bytes()));
+        for _ in 0..BOUND.as_millis() / PAUSE.as_millis() {
+            match call(api, "POST", path, &[], body.as_bytes()) {
+                Ok(answer) if answer.status != 200 => {
+                    println!("tick {tick}: {}", answer.text());
+                    std::thread::sleep(PAUSE);
+                }
+                _ => return,
+            }
+        }
     });
     wait_until(BOUND, "the scan is under way", is_there);
 }
