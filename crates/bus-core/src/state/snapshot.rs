@@ -11,6 +11,7 @@ use crate::document::{Change, Kind, Queue, Rule, Target};
 use crate::name::{BusName, RuleName, TargetId};
 use crate::record::{Key, Place, read_exhausted, read_failure, write_exhausted, write_failure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Form of the chunks that this program writes.
@@ -79,10 +80,32 @@ impl Chunks {
         &mut self.open
     }
 
+    fn end(self) -> impl Iterator<Item = Vec<u8>> {
+        let open = (!self.open.0.is_empty()).then_some(self.open.0);
+        self.done.into_iter().chain(open)
+    }
+
     fn json(&mut self, kind: u8, row: &impl Serialize) {
         let row = serde_json::to_vec(row).expect("documents are plain values");
         self.begin(kind).bytes(&row);
     }
+}
+
+/// Chunks of documents, which are encoded only when they are asked for.
+fn documents<T: Serialize>(
+    kind: u8,
+    mut rows: impl Iterator<Item = T>,
+) -> impl Iterator<Item = Vec<u8>> {
+    std::iter::from_fn(move || {
+        let mut chunks = Chunks::default();
+        chunks.json(kind, &rows.next()?);
+        while chunks.open.0.len() <= CHUNK_BYTES
+            && let Some(row) = rows.next()
+        {
+            chunks.json(kind, &row);
+        }
+        Some(chunks.open.0)
+    })
 }
 
 fn row<T: DeserializeOwned>(r: &mut Reader<'_>) -> Result<T, DecodeError> {
@@ -127,24 +150,26 @@ impl State {
             };
             chunks.json(BACKLOGS, &row);
         }
-        for entry in self.versions.values() {
-            let version = &entry.version;
-            let row = VersionRow {
-                number: version.number,
-                backlog: version.backlog,
-                bus: version.bus.clone(),
-                rule: version.rule.clone(),
-                target: version.target.clone(),
-                removed: entry.removed_running.is_some(),
-            };
-            chunks.json(VERSIONS, &row);
-        }
-        for bus in self.buses.values() {
-            chunks.json(DOCUMENTS, &Change::PutBus(bus.clone()));
-        }
-        for rule in self.rules.values().flat_map(|rules| rules.values()) {
-            chunks.json(DOCUMENTS, &Change::PutRule((**rule).clone()));
-        }
+        let before = std::mem::take(&mut chunks);
+        // There may be a hundred thousand rules, each with its targets: they are shared here, and encoded by
+        // whoever writes the chunks.
+        let versions = self.versions.values();
+        let versions = versions.map(|it| (it.version.clone(), it.removed_running.is_some()));
+        let versions: Vec<_> = versions.collect();
+        let versions = versions.into_iter().map(|(version, removed)| VersionRow {
+            number: version.number,
+            backlog: version.backlog,
+            bus: version.bus.clone(),
+            rule: version.rule.clone(),
+            target: version.target.clone(),
+            removed,
+        });
+        let buses: Vec<_> = self.buses.values().cloned().collect();
+        let rules = self.rules.values().flat_map(BTreeMap::values);
+        let rules: Vec<_> = rules.cloned().collect();
+        let rules = rules.into_iter().map(Arc::unwrap_or_clone);
+        let changes = buses.into_iter().map(Change::PutBus);
+        let changes = changes.chain(rules.map(Change::PutRule));
         for queue in self.queues.values() {
             let row = QueueRow {
                 number: queue.number,
@@ -220,15 +245,20 @@ impl State {
             w.u64(kept.running_ms);
             w.bytes(&kept.rest);
         }
-        let Chunks { mut done, open } = chunks;
-        done.push(open.0);
         let annex = self.annex.as_ref().map(|annex| annex.told());
         let annex = annex.into_iter().flatten().map(|told| {
             let mut chunk = Chunks::default();
             chunk.begin(ANNEX).bytes(&told);
             chunk.open.0
         });
-        Box::new(done.into_iter().chain(annex))
+        let documents = documents(VERSIONS, versions).chain(documents(DOCUMENTS, changes));
+        Box::new(
+            before
+                .end()
+                .chain(documents)
+                .chain(chunks.end())
+                .chain(annex),
+        )
     }
 
     /// Takes a chunk of a snapshot, in the order they were given.
