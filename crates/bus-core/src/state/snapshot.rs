@@ -80,6 +80,7 @@ impl Chunks {
         &mut self.open
     }
 
+    /// All of them, the open one too.
     fn end(self) -> impl Iterator<Item = Vec<u8>> {
         let open = (!self.open.0.is_empty()).then_some(self.open.0);
         self.done.into_iter().chain(open)
@@ -91,7 +92,7 @@ impl Chunks {
     }
 }
 
-/// Chunks of documents, which are encoded only when they are asked for.
+/// Chunks of rows of one kind, which are encoded only when they are asked for.
 fn documents<T: Serialize>(
     kind: u8,
     mut rows: impl Iterator<Item = T>,
@@ -150,7 +151,7 @@ impl State {
             };
             chunks.json(BACKLOGS, &row);
         }
-        let before = std::mem::take(&mut chunks);
+        let head = std::mem::take(&mut chunks);
         // There may be a hundred thousand rules, each with its targets: they are shared here, and encoded by
         // whoever writes the chunks.
         let versions = self.versions.values();
@@ -252,13 +253,7 @@ impl State {
             chunk.open.0
         });
         let documents = documents(VERSIONS, versions).chain(documents(DOCUMENTS, changes));
-        Box::new(
-            before
-                .end()
-                .chain(documents)
-                .chain(chunks.end())
-                .chain(annex),
-        )
+        Box::new(head.end().chain(documents).chain(chunks.end()).chain(annex))
     }
 
     /// Takes a chunk of a snapshot, in the order they were given.
@@ -431,5 +426,29 @@ impl State {
             .entry(rule.bus.clone())
             .or_default()
             .insert(rule.name.clone(), Arc::new(rule));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK_BYTES, DOCUMENTS, FORM, documents, row};
+    use crate::codec::Reader;
+
+    #[test]
+    fn documents_lie_in_chunks_and_none_is_left_out() {
+        let rows: Vec<String> = (0..3_000).map(|n| format!("{n:01000}")).collect();
+        let chunks: Vec<_> = documents(DOCUMENTS, rows.iter()).collect();
+        assert_eq!(chunks.len(), 3);
+        let mut read: Vec<String> = Vec::new();
+        for chunk in &chunks {
+            assert!(chunk.len() < CHUNK_BYTES + 1_100);
+            let mut r = Reader(chunk);
+            assert_eq!([r.u8(), r.u8()], [Ok(DOCUMENTS), Ok(FORM)]);
+            while !r.0.is_empty() {
+                read.push(row(&mut r).expect("it was written so"));
+            }
+        }
+        assert_eq!(read, rows);
+        assert_eq!(documents(DOCUMENTS, [""; 0].iter()).count(), 0);
     }
 }
