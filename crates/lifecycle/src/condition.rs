@@ -5,6 +5,10 @@
 //! alternatives within a leaf, `$or` and array elements mean what they mean everywhere.
 //! Source: certificate-lifecycle.md 6.3.
 
+mod many;
+
+pub use many::{Conditions, Held};
+
 use crate::moment;
 use crate::path::Path;
 use regex::Regex;
@@ -159,17 +163,32 @@ impl Condition {
     /// A document that is no JSON object matches nothing.
     #[must_use]
     pub fn failure(&self, document: &[u8], context: &Context<'_>) -> Option<String> {
-        let whole = self.whole.as_ref()?;
-        if whole.holds(document, context) {
+        self.failure_by(|_, tested| tested.holds(document, context))
+    }
+
+    /// As [`Condition::failure`], asking whether a part holds: the whole is part 0, its members come after it.
+    fn failure_by(&self, holds: impl Fn(u32, &Tested) -> bool) -> Option<String> {
+        if holds(0, self.whole.as_ref()?) {
             return None;
         }
-        let failed = self
-            .members
-            .iter()
-            .find(|(_, member)| !member.holds(document, context))
-            // Each holds alone, but not in the same array elements: the last one is one too many.
-            .or(self.members.last());
+        let mut parts = (1..).zip(&self.members);
+        let failed = match &self.members[..] {
+            [only] => Some(only),
+            _ => parts
+                .find(|(part, (_, member))| !holds(*part, member))
+                .map(|(_, member)| member)
+                // Each holds alone, but not in the same array elements: the last one is one too many.
+                .or(self.members.last()),
+        };
         Some(failed.map_or("$".to_owned(), |(at, _)| at.clone()))
+    }
+
+    /// What has to be asked to know [`Condition::failure`], with the numbers of the parts.
+    fn parts(&self) -> impl Iterator<Item = (u32, &Tested)> {
+        let members = self.members.iter().map(|(_, member)| member);
+        // One member is the whole.
+        let members = members.filter(|_| 1 < self.members.len());
+        (0..).zip(self.whole.iter().chain(members))
     }
 
     /// True when `document` matches.

@@ -27,5 +27,5 @@ pub use profile::{
 };
 pub use read::{json_help, span_of};
 pub use schema::Schema;
-pub use set::{Documents, Kind, Pairs, Set, SetFault};
+pub use set::{Documents, Kind, Pairs, Place, Placed, Set, SetFault};
 pub use trigger::{ACTIONS, Action, Origin, RULE_NAME, STATE, TRIGGER, Trigger, field_of};

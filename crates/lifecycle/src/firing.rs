@@ -5,8 +5,10 @@
 //! no subject that was done. [`fire`] is both, over one draft: a dry run, and what tests look at.
 //! Source: certificate-lifecycle.md 5.3, 5.4, 7, 8.
 
-use crate::condition::Context;
-use crate::documents::{Action, Documents, Entry, IgnoreReach, Input, Origin, Trigger, field_of};
+use crate::condition::{Context, Held};
+use crate::documents::{
+    Action, Documents, Entry, IgnoreReach, Input, Origin, Place, Placed, Trigger, field_of,
+};
 use crate::event::{DEPTH_MAX, Event, Raised, nests_deeper};
 use crate::history::{Evaluation, FiringRow, ObjectRow, Record, RecordKind, Status, Told};
 use crate::moment;
@@ -151,6 +153,7 @@ pub fn subject(
         plan: &plan,
         draft,
         document: Document::default(),
+        held: None,
         verdicts: BTreeMap::new(),
         done: BTreeSet::new(),
         evaluations: Vec::new(),
@@ -353,6 +356,8 @@ struct Work<'w, 's> {
     plan: &'w Plan,
     draft: &'w mut Draft<'s>,
     document: Document,
+    /// What its places' conditions say of the document, once they were asked.
+    held: Option<Held<'w>>,
     /// Ignore triggers that were tried: where they failed, `None` when they matched.
     verdicts: BTreeMap<String, Option<String>>,
     /// Triggers that have their evaluation.
@@ -363,13 +368,18 @@ struct Work<'w, 's> {
 }
 
 impl<'w> Work<'w, '_> {
-    fn triggers(&self, scope: &str) -> &'w [Arc<Trigger>] {
+    fn place(&self, scope: &str) -> Option<&'w Place> {
         self.documents
             .triggers(&self.entry.name, &self.event.bus, scope)
     }
 
+    fn triggers(&self, scope: &str) -> &'w [Placed] {
+        self.place(scope).map_or(&[], |place| &place.triggers)
+    }
+
     /// Makes the document anew, with the object as it is now.
     fn refresh(&mut self) {
+        self.held = None;
         let object = self.draft.object(self.subject).to_json();
         let scopes = Value::from(self.plan.scopes.clone());
         let envelope = self
@@ -383,20 +393,29 @@ impl<'w> Work<'w, '_> {
         self.document.value["scopes"] = scopes;
     }
 
-    fn failure(&self, trigger: &Trigger) -> Option<String> {
+    fn failure(&mut self, placed: &Placed) -> Option<String> {
+        if self.held.is_none() {
+            let places = self.plan.applied.iter();
+            let places = places.filter_map(|scope| Some(self.place(scope)?.number));
+            let conditions = self.documents.conditions();
+            self.held = Some(conditions.held(&self.document.json, places));
+        }
         let context = Context::at(self.event.time);
-        trigger
-            .pattern
-            .failure(self.document.json.as_bytes(), &context)
+        let document = self.document.json.as_bytes();
+        let condition = &placed.trigger.pattern;
+        self.held
+            .as_ref()?
+            .failure(placed.condition, condition, document, &context)
     }
 
     /// Tries an ignore trigger, once.
-    fn verdict(&mut self, trigger: &Trigger) -> Option<String> {
-        if let Some(known) = self.verdicts.get(&trigger.name) {
+    fn verdict(&mut self, placed: &Placed) -> Option<String> {
+        let name = &placed.trigger.name;
+        if let Some(known) = self.verdicts.get(name) {
             return known.clone();
         }
-        let verdict = self.failure(trigger);
-        self.verdicts.insert(trigger.name.clone(), verdict.clone());
+        let verdict = self.failure(placed);
+        self.verdicts.insert(name.clone(), verdict.clone());
         verdict
     }
 
@@ -405,8 +424,9 @@ impl<'w> Work<'w, '_> {
         let plan = self.plan;
         let mut ignored = false;
         for scope in &plan.applied {
-            for trigger in self.triggers(scope).iter().filter(|it| it.ignore) {
-                ignored |= self.verdict(trigger).is_none();
+            let triggers = self.triggers(scope).iter();
+            for placed in triggers.filter(|it| it.trigger.ignore) {
+                ignored |= self.verdict(placed).is_none();
             }
             if ignored && self.entry.ignore_reach == IgnoreReach::Event {
                 break;
@@ -418,8 +438,9 @@ impl<'w> Work<'w, '_> {
     /// Whether a scope is silenced. All its ignore triggers are tried, each recorded at its first scope.
     fn ignored(&mut self, scope: &str) -> bool {
         let mut ignored = false;
-        for trigger in self.triggers(scope).iter().filter(|it| it.ignore) {
-            let failure = self.verdict(trigger);
+        let triggers = self.triggers(scope).iter();
+        for placed in triggers.filter(|it| it.trigger.ignore) {
+            let (trigger, failure) = (&placed.trigger, self.verdict(placed));
             ignored |= failure.is_none();
             if self.done.insert(trigger.name.clone()) {
                 let evaluation = evaluation(scope, trigger, failure);
@@ -430,11 +451,13 @@ impl<'w> Work<'w, '_> {
     }
 
     fn act_at(&mut self, scope: &str) {
-        for trigger in self.triggers(scope).iter().filter(|it| !it.ignore) {
+        let triggers = self.triggers(scope).iter();
+        for placed in triggers.filter(|it| !it.trigger.ignore) {
+            let trigger = &placed.trigger;
             if !self.done.insert(trigger.name.clone()) {
                 continue;
             }
-            let failure = self.failure(trigger);
+            let failure = self.failure(placed);
             let matched = failure.is_none();
             let mut evaluation = evaluation(scope, trigger, failure);
             if matched {

@@ -34,9 +34,8 @@ pub fn plan(documents: &Documents, entry: &Entry, event: &Event, subject: &Objec
     for level in &levels {
         let chosen = !applied.is_empty() && entry.resolution == Resolution::Override;
         let has = |scope: &&String| {
-            !documents
-                .triggers(&entry.name, &event.bus, scope)
-                .is_empty()
+            let place = documents.triggers(&entry.name, &event.bus, scope);
+            place.is_some()
         };
         let list = if chosen { &mut skipped } else { &mut applied };
         list.extend(level.iter().filter(has).cloned());

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub use error::{Diagnostic, PatternError, Reason};
 
 use crate::json::{self, JsonErrorKind, Member, Node, NodeKind};
-use crate::matcher::{Matcher, Value};
+use crate::matcher::{Matcher, TextMatcher, Value};
 use crate::wildcard::complexity;
 
 /// Levels of objects and arrays in a pattern, the outermost counted. Source: us, 5.4.
@@ -226,6 +226,43 @@ impl Pattern {
         });
         Ok(Pattern {
             alternatives: alternatives.collect(),
+        })
+    }
+
+    /// What finds this pattern among very many in a rule set: that the member `member` of the document, a text or
+    /// a list of them, has one of `names`, and of what the pattern itself asks as much as a rule set can tell.
+    /// Whatever matches the pattern matches this; without filters of the caller's own also the other way around.
+    /// `None` when the pattern names that member itself.
+    #[must_use]
+    pub fn found_by(&self, member: &str, names: &[String]) -> Option<Pattern> {
+        let texts = names
+            .iter()
+            .map(|name| TextMatcher::Exactly(name.as_str().into()));
+        let leaf = Arc::new(Leaf {
+            path: member.to_owned(),
+            matchers: texts.map(Matcher::Text).collect(),
+            absent: false,
+        });
+        let found_by = |alternative: &Alternative| {
+            let is_added = |leaf: &&Arc<Leaf>| {
+                let mut matchers = leaf.matchers.iter();
+                matchers.any(|matcher| matches!(matcher, Matcher::Added { .. }))
+            };
+            let is_plain = !alternative.leaves.iter().any(|leaf| is_added(&leaf));
+            // Which array elements were chosen decides what is absent there, so that goes as well.
+            let kept = |leaf: &&Arc<Leaf>| is_plain || !(leaf.absent || is_added(leaf));
+            let mut leaves: Vec<Arc<Leaf>> =
+                alternative.leaves.iter().filter(kept).cloned().collect();
+            leaves.push(leaf.clone());
+            leaves.sort_by(|a, b| a.path.encode_utf16().cmp(b.path.encode_utf16()));
+            Alternative { leaves }
+        };
+        let mut leaves = self.alternatives.iter().flat_map(|it| &it.leaves);
+        if leaves.any(|leaf| leaf.path == member) {
+            return None;
+        }
+        Some(Pattern {
+            alternatives: self.alternatives.iter().map(found_by).collect(),
         })
     }
 

@@ -5,6 +5,7 @@ use super::fault::{Code, Fault};
 use super::monitor::Monitor;
 use super::profile::{Destination, Profile};
 use super::trigger::{Action, Trigger};
+use crate::condition::Conditions;
 use crate::reference::PLATFORM;
 use rule_engine::words::did_you_mean;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -62,13 +63,33 @@ impl Pairs {
     }
 }
 
+/// Where triggers apply: the enabled ones of an event type on a bus that name one scope.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Its number among all places.
+    pub number: u32,
+    /// In order, at least one.
+    pub triggers: Vec<Placed>,
+}
+
+/// A trigger at a place.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// The trigger.
+    pub trigger: Arc<Trigger>,
+    /// The number of its condition in [`Documents::conditions`].
+    pub condition: u32,
+}
+
 /// Documents that hold together, ready to be asked. A clone shares all of them.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
     entries: BTreeMap<String, Arc<Entry>>,
     by_pair: HashMap<Pair, Arc<Entry>>,
-    /// By event type, bus and scope; in order.
-    triggers: HashMap<(String, String, String), Vec<Arc<Trigger>>>,
+    /// By event type, bus and scope.
+    places: HashMap<(String, String, String), Place>,
+    /// Those of all triggers.
+    conditions: Conditions,
     monitors: BTreeMap<String, Arc<Monitor>>,
     profiles: BTreeMap<String, Arc<Profile>>,
     destinations: BTreeMap<String, Arc<Destination>>,
@@ -110,18 +131,11 @@ impl Documents {
             if !trigger.enabled {
                 continue;
             }
-            let trigger = Arc::new(trigger);
-            for scope in &trigger.scopes {
-                let key = (trigger.event.clone(), trigger.bus.clone(), scope.clone());
-                documents
-                    .triggers
-                    .entry(key)
-                    .or_default()
-                    .push(trigger.clone());
-            }
+            documents.place(trigger);
         }
-        for list in documents.triggers.values_mut() {
-            list.sort_by(|a, b| (a.order, &a.name).cmp(&(b.order, &b.name)));
+        for place in documents.places.values_mut() {
+            let order = |it: &Placed| (it.trigger.order, it.trigger.name.clone());
+            place.triggers.sort_by_cached_key(order);
         }
         for monitor in set.monitors {
             documents.used(Kind::Entry, &monitor.event, &monitor.name);
@@ -144,6 +158,29 @@ impl Documents {
         users.insert(by.to_owned());
     }
 
+    fn place(&mut self, trigger: Trigger) {
+        let trigger = Arc::new(trigger);
+        let key = |scope: &String| (trigger.event.clone(), trigger.bus.clone(), scope.clone());
+        let mut numbers = Vec::with_capacity(trigger.scopes.len());
+        for scope in &trigger.scopes {
+            let number = u32::try_from(self.places.len()).expect("memory ends before numbers");
+            let place = self.places.entry(key(scope)).or_insert_with(|| Place {
+                number,
+                triggers: Vec::new(),
+            });
+            numbers.push(place.number);
+        }
+        let placed = Placed {
+            condition: self.conditions.add(&trigger.pattern, &numbers),
+            trigger: trigger.clone(),
+        };
+        for scope in &trigger.scopes {
+            if let Some(place) = self.places.get_mut(&key(scope)) {
+                place.triggers.push(placed.clone());
+            }
+        }
+    }
+
     /// The event type that covers these envelopes.
     #[must_use]
     pub fn covering(&self, source: &str, detail_type: &str) -> Option<&Arc<Entry>> {
@@ -159,11 +196,17 @@ impl Documents {
         self.entries.get(name)
     }
 
-    /// The enabled triggers of an event type on a bus that name a scope, in their order.
+    /// Where an event type has triggers on a bus that name this scope; `None`: there are none.
     #[must_use]
-    pub fn triggers(&self, event: &str, bus: &str, scope: &str) -> &[Arc<Trigger>] {
+    pub fn triggers(&self, event: &str, bus: &str, scope: &str) -> Option<&Place> {
         let key = (event.to_owned(), bus.to_owned(), scope.to_owned());
-        self.triggers.get(&key).map_or(&[], Vec::as_slice)
+        self.places.get(&key)
+    }
+
+    /// The conditions of all enabled triggers, tried at the numbers of their places.
+    #[must_use]
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// A monitor by name.
